@@ -1,0 +1,88 @@
+"""Records shared by all rooms, the attribute vocabulary, and the on-disk dataset (DESIGN section 4)."""
+
+from typing import TYPE_CHECKING, Any
+
+from perse.dataset.labels import (
+    ABSENTABLE,
+    CATEGORIES,
+    CATEGORY_LABEL,
+    LABEL_CODE,
+    LABEL_COLORS,
+    LABELS,
+    category_code,
+    check_category,
+    color_labels,
+)
+from perse.dataset.makers import Animator, Editor, Encoder, load_maker, maker_names, register_maker
+from perse.dataset.records import (
+    Attribute,
+    Edited,
+    Frame,
+    Motion,
+    Portrait,
+    SubjectPoints,
+    camera_from_json,
+    camera_to_json,
+    from_uint8,
+    to_uint8,
+)
+
+if TYPE_CHECKING:
+    from perse.dataset.motion import default_motion
+    from perse.dataset.reader import Dataset, Subject
+    from perse.dataset.vocabulary import Vocabulary, demo_attributes
+    from perse.dataset.writer import DatasetWriter
+
+__all__ = [
+    "ABSENTABLE",
+    "CATEGORIES",
+    "CATEGORY_LABEL",
+    "LABELS",
+    "LABEL_CODE",
+    "LABEL_COLORS",
+    "Animator",
+    "Attribute",
+    "Dataset",
+    "DatasetWriter",
+    "Edited",
+    "Editor",
+    "Encoder",
+    "Frame",
+    "Motion",
+    "Portrait",
+    "Subject",
+    "SubjectPoints",
+    "Vocabulary",
+    "camera_from_json",
+    "camera_to_json",
+    "category_code",
+    "check_category",
+    "color_labels",
+    "default_motion",
+    "demo_attributes",
+    "from_uint8",
+    "load_maker",
+    "maker_names",
+    "register_maker",
+    "to_uint8",
+]
+
+_LAZY = {
+    "Dataset": "reader",
+    "DatasetWriter": "writer",
+    "Subject": "reader",
+    "Vocabulary": "vocabulary",
+    "default_motion": "motion",
+    "demo_attributes": "vocabulary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names whose modules open video or word lists are imported when first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
