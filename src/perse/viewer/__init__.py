@@ -1,0 +1,7 @@
+"""Things to look at: pictures, videos, and the report of a build."""
+
+from perse.viewer.media import save_image, write_video
+from perse.viewer.report import write_report
+from perse.viewer.showreel import write_showreel
+
+__all__ = ["save_image", "write_report", "write_showreel", "write_video"]

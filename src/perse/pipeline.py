@@ -1,0 +1,289 @@
+"""The story of one avatar on one page: photo, portrait, dataset, avatar, metrics, report.
+
+:func:`build` runs five stages. Each leaves its result in the output folder in one atomic step and is skipped when
+the result is there, so the same command goes on where an interrupted one stopped, and ends with the same avatar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from perse._build_folder import BuildFolder, sha256
+from perse.errors import PerseError
+
+if TYPE_CHECKING:
+    from perse.dataset import Attribute, Motion
+
+Preset = Literal["demo", "full", "paper"]
+BUNDLED_PORTRAITS = ("astronaut",)
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What ``perse build`` makes, and from what."""
+
+    photo: Path | None = None
+    """The portrait photo. Leave out to use a bundled one (--portrait)."""
+    portrait: str | None = None
+    """Name of a bundled portrait instead of a photo: astronaut."""
+    out: Path = Path("runs/avatar")
+    """Folder that receives everything. An interrupted build in it is continued."""
+    preset: Preset = "demo"
+    """demo: minutes on two CPU cores; full: one GPU; paper: the paper's scale, eight GPUs."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the avatar is trained. auto takes CUDA when there is one."""
+    seed: int = 0
+    """Seed of every random choice. The same seed gives the same avatar."""
+    face: int | None = None
+    """Which face to take when the photo shows several, counted from the left, 0 first."""
+    editor: str = "studio"
+    """Maker of the edited portraits."""
+    animator: str = "studio"
+    """Maker of the videos."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much data a preset makes."""
+
+    size: int
+    """Frame size in pixels."""
+    per_category: int | None
+    """Edited subjects a category; None: the fixed demo list."""
+    train_frames: int
+    """Frames of the motion that are trained on."""
+    heldout_frames: int
+    """Frames of the motion that are only measured on."""
+
+
+SCALES: dict[str, Scale] = {
+    "demo": Scale(size=256, per_category=None, train_frames=40, heldout_frames=10),
+    "full": Scale(size=512, per_category=12, train_frames=200, heldout_frames=56),
+    "paper": Scale(size=512, per_category=106, train_frames=400, heldout_frames=113),
+}
+
+
+@dataclass
+class BuildResult:
+    """Where the results lie, and the figures of ``metrics.json``."""
+
+    out: Path
+    metrics: dict = field(default_factory=dict)
+
+
+def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResult:
+    """Make an avatar of the person in one photo.
+
+    Raises:
+        PerseError: the photo cannot be used, the folder holds something else, or an option makes no sense.
+    """
+    photo, name = _photo(config)
+    settings = {
+        "preset": config.preset,
+        "seed": config.seed,
+        "editor": config.editor,
+        "animator": config.animator,
+        "face": config.face,
+        "photo": sha256(photo) if isinstance(photo, Path) else f"bundled:{name}",
+    }
+    with BuildFolder.open(config.out, settings) as folder:
+        device = pick_device(config.device)
+        folder.stage("portrait", lambda: _capture(photo, name, config, folder.path / "portrait"), log)
+        folder.stage("dataset", lambda: _make_dataset(config, folder.path), log)
+        folder.stage("avatar", lambda: _train(config, folder.path, device), log)
+        folder.stage("metrics", lambda: _measure(folder, device), log)
+        folder.stage("report", lambda: _report(folder, device), log)
+        metrics = folder.write_metrics()
+    for line in summary(config.out, metrics):
+        log(line)
+    return BuildResult(config.out, metrics)
+
+
+def summary(out: Path, metrics: dict) -> list[str]:
+    """The lines a build ends with: figures, and where to look."""
+    return [
+        "",
+        f"PSNR {metrics['psnr']:.2f} dB   SSIM {metrics['ssim']:.4f}   LPIPS {metrics['lpips']:.4f}   "
+        f"identity {metrics['identity']:.3f}   ({metrics['subjects']} subjects, "
+        f"{metrics['frames_heldout']} held-out frames each)",
+        f"took {metrics['seconds_total'] / 60:.1f} minutes, {metrics['peak_rss_mb'] / 1024:.1f} GiB at most",
+        f"  look   {out / 'report.html'}  (one picture: {out / 'report.png'})",
+        f"  play   {out / 'avatar.mp4'}",
+        f'  use    perse render {out / "avatar"} --set hair="long curly red" --out me.mp4',
+    ]
+
+
+# --- stages ---
+
+
+def _photo(config: BuildConfig) -> tuple[object, str]:
+    """The photo to capture (a path, or a bundled picture as an array) and its name."""
+    if (config.photo is None) == (config.portrait is None):
+        raise PerseError(
+            "give either a photo (perse build photo.jpg) or a bundled portrait (--portrait astronaut)"
+        )
+    if config.photo is not None:
+        if not config.photo.is_file():
+            raise PerseError(f"there is no photo at {config.photo}")
+        return config.photo, config.photo.stem
+    if config.portrait not in BUNDLED_PORTRAITS:
+        raise PerseError(
+            f"no bundled portrait is called {config.portrait!r}; there is: {', '.join(BUNDLED_PORTRAITS)}"
+        )
+    import skimage.data
+
+    return skimage.data.astronaut(), "astronaut"
+
+
+def pick_device(device: str) -> str:
+    """Resolve ``auto``; refuse ``cuda`` where there is none."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PerseError("--device cuda: no CUDA device is visible to torch; use --device cpu or auto")
+    return device
+
+
+def _capture(photo: object, name: str, config: BuildConfig, out: Path) -> None:
+    from perse.capture import capture, fit_overlay, parts_overlay
+    from perse.viewer import save_image
+
+    portrait = capture(photo, face=config.face, name=name)
+    portrait.save(out)
+    save_image(out / "fit.jpg", fit_overlay(portrait))
+    save_image(out / "parts_overlay.jpg", parts_overlay(portrait))
+
+
+def _make_dataset(config: BuildConfig, out: Path) -> None:
+    from perse.dataset import Portrait, default_motion
+    from perse.generate import generate
+
+    scale = SCALES[config.preset]
+    motion = select_frames(default_motion(), scale.train_frames, scale.heldout_frames)
+    generate(
+        Portrait.load(out / "portrait"),
+        subjects_of(scale, config.seed),
+        motion,
+        out / "dataset",
+        size=scale.size,
+        editor=config.editor,
+        animator=config.animator,
+        seed=config.seed,
+    )
+
+
+def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
+    """Attributes of every subject: the reference first, then one edit each as in the paper (section 4.2)."""
+    from perse.dataset import CATEGORIES, Vocabulary, demo_attributes
+
+    if scale.per_category is None:
+        return [(), *((attribute,) for attribute in demo_attributes())]
+    vocabulary = Vocabulary()
+    subjects: list[tuple[Attribute, ...]] = [()]
+    for category in CATEGORIES:
+        subjects += [(a,) for a in vocabulary.spread(category, scale.per_category, seed)]
+    return subjects
+
+
+def select_frames(motion: Motion, train: int, heldout: int) -> Motion:
+    """Thin a motion evenly to ``train`` + ``heldout`` frames, keeping its split and its first frame."""
+    import torch
+
+    def thin(flags: torch.Tensor, count: int) -> torch.Tensor:
+        indices = torch.nonzero(flags)[:, 0]
+        count = min(count, len(indices))
+        return indices[torch.linspace(0, len(indices) - 1, count).round().long()]
+
+    chosen = torch.cat([thin(motion.train, train), thin(~motion.train, heldout)])
+    return motion.select(chosen.sort().values)
+
+
+def _train(config: BuildConfig, out: Path, device: str) -> None:
+    from perse.dataset import Dataset
+    from perse.training import TrainConfig, train
+
+    dataset = Dataset.open(out / "dataset")
+    avatar = train(
+        dataset, TrainConfig.preset(config.preset, seed=config.seed, device=device), out / "training"
+    )
+    avatar.save(out / "avatar")
+
+
+def _measure(folder: BuildFolder, device: str) -> None:
+    from perse.avatar import Avatar
+    from perse.dataset import Dataset
+    from perse.evaluation import evaluate
+
+    avatar = Avatar.load(folder.path / "avatar", device=device)
+    folder.metrics.update(evaluate(avatar, Dataset.open(folder.path / "dataset"), device=device))
+
+
+def _report(folder: BuildFolder, device: str) -> None:
+    from perse.avatar import Avatar
+    from perse.dataset import Dataset, default_motion
+    from perse.viewer import write_report, write_showreel
+
+    avatar = Avatar.load(folder.path / "avatar", device=device)
+    dataset = Dataset.open(folder.path / "dataset")
+    write_showreel(avatar, default_motion(), dataset.camera, folder.path / "avatar.mp4")
+    write_report(avatar, dataset, folder.path, folder.figures())
+
+
+# --- render ---
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """What ``perse render`` draws."""
+
+    avatar: Path
+    """Folder of a built avatar (runs/demo/avatar)."""
+    looks: dict[str, str | None] = field(default_factory=dict)
+    """Prompt per category; None takes the part off."""
+    out: Path = Path("avatar.mp4")
+    """An .mp4 plays the motion, a .png or .jpg shows its first frame."""
+    motion: Path | None = None
+    """Motion file (.npz); the bundled one by default."""
+    frames: int = 200
+    """How many frames of the motion to play."""
+    size: int = 512
+    """Picture size in pixels."""
+    fps: float | None = None
+    """Frames a second; the motion's own by default."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to draw."""
+
+
+def render(config: RenderConfig) -> Path:
+    """Draw one look of an avatar as a video or a picture, and say where it lies."""
+    from perse.avatar import Avatar
+    from perse.dataset import Motion, default_motion
+    from perse.viewer import save_image, write_video
+
+    if config.frames < 1 or not 16 <= config.size <= 4096:
+        raise PerseError("--frames must be at least 1 and --size between 16 and 4096")
+    kind = config.out.suffix.lower()
+    if kind not in (".mp4", ".png", ".jpg", ".jpeg"):
+        raise PerseError(f"--out {config.out}: write to .mp4, .png or .jpg")
+    avatar = Avatar.load(config.avatar, device=pick_device(config.device))
+    look = avatar.look(**config.looks)
+    motion = Motion.load(config.motion) if config.motion else default_motion()
+    camera = avatar.camera.resized(config.size, config.size)
+    count = min(config.frames, len(motion.expr)) if kind == ".mp4" else 1
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def pictures():
+        for start in range(0, count, 16):
+            part = slice(start, min(start + 16, count))
+            yield from avatar.render(look, motion.expr[part], motion.pose[part], camera)
+
+    if kind == ".mp4":
+        write_video(config.out, pictures(), fps=config.fps or motion.fps)
+    else:
+        save_image(config.out, next(iter(pictures())))
+    return config.out
