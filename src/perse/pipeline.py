@@ -17,7 +17,7 @@ from perse.errors import PerseError
 if TYPE_CHECKING:
     from perse.dataset import Attribute, Motion
 
-Preset = Literal["demo", "full", "paper"]
+Preset = Literal["tiny", "demo", "full", "paper"]
 BUNDLED_PORTRAITS = ("astronaut",)
 
 
@@ -32,7 +32,7 @@ class BuildConfig:
     out: Path = Path("runs/avatar")
     """Folder that receives everything. An interrupted build in it is continued."""
     preset: Preset = "demo"
-    """demo: minutes on two CPU cores; full: one GPU; paper: the paper's scale, eight GPUs."""
+    """demo: minutes on two CPU cores; full: one GPU; paper: the paper's scale, eight GPUs; tiny: a smoke test."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the avatar is trained. auto takes CUDA when there is one."""
     seed: int = 0
@@ -57,9 +57,14 @@ class Scale:
     """Frames of the motion that are trained on."""
     heldout_frames: int
     """Frames of the motion that are only measured on."""
+    categories: tuple[str, ...] | None = None
+    """Take only the first demo subject of each of these categories; None: all of them."""
 
 
 SCALES: dict[str, Scale] = {
+    "tiny": Scale(
+        size=64, per_category=None, categories=("beard", "hair", "hat"), train_frames=6, heldout_frames=2
+    ),
     "demo": Scale(size=256, per_category=None, train_frames=40, heldout_frames=10),
     "full": Scale(size=512, per_category=12, train_frames=200, heldout_frames=56),
     "paper": Scale(size=512, per_category=106, train_frames=400, heldout_frames=113),
@@ -182,7 +187,10 @@ def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
     from perse.dataset import CATEGORIES, Vocabulary, demo_attributes
 
     if scale.per_category is None:
-        return [(), *((attribute,) for attribute in demo_attributes())]
+        chosen = list(demo_attributes())
+        if scale.categories:
+            chosen = [next(a for a in chosen if a.category == category) for category in scale.categories]
+        return [(), *((attribute,) for attribute in chosen)]
     vocabulary = Vocabulary()
     subjects: list[tuple[Attribute, ...]] = [()]
     for category in CATEGORIES:

@@ -1,0 +1,136 @@
+"""The build as a user meets it: it owns its folder, goes on where it stopped, and says clearly what it will not do."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from perse._build_folder import BuildFolder
+from perse.dataset import Motion
+from perse.errors import PerseError
+from perse.pipeline import SCALES, BuildConfig, build, select_frames, subjects_of
+
+SETTINGS = {"preset": "tiny", "seed": 0}
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_stage_runs_once_and_its_time_is_kept(tmp_path):
+    """If this fails, a resumed build repeats finished work or forgets how long it took."""
+    runs = []
+    for _ in range(2):
+        with BuildFolder.open(tmp_path / "run", SETTINGS) as folder:
+            folder.stage("portrait", lambda: runs.append(1), quiet)
+    assert runs == [1]
+    assert folder.figures()["seconds_by_stage"].keys() == {"portrait"}
+
+
+def test_failed_stage_is_not_done(tmp_path):
+    """If this fails, an interrupted stage would be taken for finished."""
+    with pytest.raises(KeyboardInterrupt), BuildFolder.open(tmp_path / "run", SETTINGS) as folder:
+        folder.stage("dataset", lambda: (_ for _ in ()).throw(KeyboardInterrupt()), quiet)
+    with BuildFolder.open(tmp_path / "run", SETTINGS) as folder:
+        again = []
+        folder.stage("dataset", lambda: again.append(1), quiet)
+    assert again == [1]
+
+
+def test_two_builds_cannot_share_a_folder(tmp_path):
+    with (
+        BuildFolder.open(tmp_path / "run", SETTINGS),
+        pytest.raises(PerseError, match="another build is running"),
+    ):
+        BuildFolder.open(tmp_path / "run", SETTINGS)
+
+
+def test_folder_with_something_else_is_refused_and_left_alone(tmp_path):
+    """If this fails, a user's own files could be mixed with, or overwritten by, a build."""
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("years of work")
+    with pytest.raises(PerseError, match="not a build"):
+        BuildFolder.open(tmp_path, SETTINGS)
+    assert precious.read_text() == "years of work"
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_other_settings_are_refused(tmp_path):
+    with BuildFolder.open(tmp_path / "run", SETTINGS):
+        pass
+    with pytest.raises(PerseError, match="another seed"):
+        BuildFolder.open(tmp_path / "run", {**SETTINGS, "seed": 1})
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}', '{"format": 99, "settings": 3}'])
+def test_broken_record_is_refused(tmp_path, content):
+    (tmp_path / "build.json").write_text(content)
+    with pytest.raises(PerseError):
+        BuildFolder.open(tmp_path, SETTINGS)
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(PerseError, match="is a file"):
+        BuildFolder.open(tmp_path / "x", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give either a photo"),
+        ({"photo": Path("a.jpg"), "portrait": "astronaut"}, "give either a photo"),
+        ({"photo": Path("nowhere.jpg")}, "no photo at nowhere.jpg"),
+        ({"portrait": "mona lisa"}, "astronaut"),
+    ],
+)
+def test_build_says_what_is_wrong_with_its_options(tmp_path, options, message):
+    with pytest.raises(PerseError, match=message):
+        build(BuildConfig(out=tmp_path / "run", **options), log=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_selected_frames_keep_the_split_and_the_first_frame():
+    """If this fails, held-out frames leak into training or the rest pose is missing from the dataset."""
+    train = torch.arange(50) % 5 != 4
+    motion = Motion(
+        expr=torch.arange(50.0)[:, None].repeat(1, 50),
+        pose=torch.zeros(50, 15),
+        train=train,
+        fps=24.0,
+        source="",
+    )
+    thinned = select_frames(motion, 8, 3)
+    assert len(thinned.expr) == 11
+    assert int(thinned.train.sum()) == 8
+    assert float(thinned.expr[0, 0]) == 0.0
+    original = thinned.expr[:, 0].long()
+    assert torch.equal(train[original], thinned.train)
+    assert torch.equal(original, original.sort().values)
+
+
+def test_demo_has_every_category_and_enough_subjects():
+    subjects = subjects_of(SCALES["demo"], seed=0)
+    assert subjects[0] == ()
+    assert len(subjects) >= 28
+    assert all(len(s) == 1 for s in subjects[1:])
+    assert len({s[0].category for s in subjects[1:]}) == 9
+
+
+@pytest.mark.slow
+def test_tiny_build_end_to_end(tmp_path):
+    """One portrait in, everything out. If this fails, ``make demo`` does not work."""
+    out = tmp_path / "run"
+    result = build(BuildConfig(portrait="astronaut", out=out, preset="tiny"), log=quiet)
+    for name in ("portrait/photo.png", "portrait/fit.jpg", "dataset/dataset.json", "avatar/avatar.json"):
+        assert (out / name).is_file(), name
+    for name in ("report.html", "report.png", "avatar.mp4", "metrics.json"):
+        assert (out / name).stat().st_size > 1000 or name == "metrics.json"
+    metrics = json.loads((out / "metrics.json").read_text())
+    wanted = {"psnr", "ssim", "lpips", "identity", "leakage", "subjects", "categories", "frames_heldout"}
+    assert wanted | {"seconds_total", "seconds_by_stage", "peak_rss_mb"} <= metrics.keys()
+    assert metrics["subjects"] == 4
+    assert metrics["psnr"] > 12
+    again = build(BuildConfig(portrait="astronaut", out=out, preset="tiny"), log=quiet)
+    assert again.metrics["psnr"] == result.metrics["psnr"]
