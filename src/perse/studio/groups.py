@@ -35,7 +35,9 @@ class Group:
     lid: Tensor | None = None
     """[N, 2] how far ``closed_colors`` replaces ``colors`` as the left / right eye closes."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """More values per Gaussian that edits need (skin: ``bald``, ``scalp``, ``known``, ``shade``)."""
+    """More values per Gaussian that edits need. The group "skin" has ``bald`` [N, 3] colours without hair,
+    ``clean`` [N, 3] colours without brows and lashes, ``scalp`` [N] where hair grows, ``known`` [N] how much the
+    photo says about the colour, ``shade`` [N] the light, ``inner`` [N] 1 inside the mouth."""
 
     def __len__(self) -> int:
         return len(self.opacities)

@@ -32,6 +32,10 @@ from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Group, Rooted, Skin
 from perse.studio.regions import Regions
 
 EYE_LANDMARKS = ((386, 374), (159, 145))  # upper and lower lid of the left (+x) and the right eye
+PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim")
+"""Groups that hold the hair of the photo."""
+PHOTO_CLOTHES = ("clothes", "clothes_back")
+"""Groups that hold the clothes of the photo."""
 UPPER_TEETH = PARTS.index("upper_teeth")
 LIP_LANDMARKS = (13, 14)  # inner border of the upper and the lower lip
 
@@ -124,6 +128,33 @@ class Puppet:
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups.values())
+
+    def shave(self) -> None:
+        """Take the photo's hair off: remove its groups and show the bald head instead of the undercoat."""
+        self.remove(*PHOTO_HAIR)
+        skin = self.groups["skin"]
+        known = (skin.extras["known"] > 0.3)[:, None]
+        colors = torch.where(known, skin.colors, skin.extras["bald"])
+        labels = torch.where(skin.labels == label_code("hair"), label_code("skin"), skin.labels)
+        self.add("skin", replace(skin, colors=colors, labels=labels.to(torch.uint8)))
+
+    def tint_skin(self, weight: Tensor, color: Tensor) -> None:
+        """Blend the skin's colours towards ``color`` ([3] or [N, 3]) by ``weight`` [N] (stubble, scalp, make-up)."""
+        skin = self.groups["skin"]
+        blend = weight.clamp(0, 1)[:, None]
+        extras = dict(skin.extras)
+        for name in ("bald", "clean"):
+            extras[name] = skin.extras[name].lerp(color.expand_as(skin.colors), blend)
+        closed = skin.closed_colors
+        self.add(
+            "skin",
+            replace(
+                skin,
+                colors=skin.colors.lerp(color.expand_as(skin.colors), blend),
+                closed_colors=None if closed is None else closed.lerp(color.expand_as(closed), blend),
+                extras=extras,
+            ),
+        )
 
     # ---- the rest head ----------------------------------------------------------------------------------
 
@@ -281,7 +312,7 @@ class Puppet:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw a pose over ``background`` [3] (white unless given).
 
-        Returns image [H, W, 3], alpha [H, W], labels [H, W] uint8. Labels are what most of a pixel shows: the largest of the parts' shares and of the background's.
+        Returns image [H, W, 3], alpha [H, W] and labels [H, W] uint8: what most of a pixel shows.
         """
         gaussians, labels = self.posed(expr, pose, names)
         return draw(gaussians, labels, camera, background)

@@ -1,0 +1,149 @@
+"""Image work of the lift: the guided filter, sampling, masks. Arrays are numpy, [H, W] or [H, W, 3], float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from perse.dataset import Portrait
+from perse.studio.regions import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+
+Array = np.ndarray
+
+BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHER = range(6)  # classes of Portrait.segmentation
+
+
+def box(values: Array, radius: int) -> Array:
+    """Mean over a square window."""
+    side = 2 * radius + 1
+    return cv2.blur(values.astype(np.float32), (side, side), borderType=cv2.BORDER_REFLECT)
+
+
+def guided_filter(guide: Array, values: Array, radius: int, eps: float) -> Array:
+    """Edge-aware smoothing of ``values`` [H, W] that follows the colours of ``guide`` [H, W, 3] (He et al.)."""
+    mean = box(guide, radius)
+    mean_values = box(values, radius)
+    cross = box(guide * values[..., None], radius) - mean * mean_values[..., None]
+    products = guide[..., :, None] * guide[..., None, :]  # [H, W, 3, 3]
+    covariance = box(products.reshape(*guide.shape[:2], 9), radius).reshape(products.shape)
+    covariance = covariance - mean[..., :, None] * mean[..., None, :] + eps * np.eye(3, dtype=np.float32)
+    slope = np.linalg.solve(covariance, cross[..., None])[..., 0]
+    offset = mean_values - (slope * mean).sum(-1)
+    filtered = (box(slope, radius) * guide).sum(-1) + box(offset, radius)
+    return np.clip(filtered, 0, 1)
+
+
+def smoothstep(x: Array, low: float, high: float) -> Array:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def sample(image: Array, pixels: Array) -> Array:
+    """Bilinear values of ``image`` [H, W(, C)] at ``pixels`` [N, 2] (x, y; pixel centres at +0.5)."""
+    height, width = image.shape[:2]
+    x = np.clip(pixels[:, 0] - 0.5, 0, width - 1.001)
+    y = np.clip(pixels[:, 1] - 0.5, 0, height - 1.001)
+    col, row = x.astype(int), y.astype(int)
+    fx, fy = (x - col), (y - row)
+    if image.ndim == 3:
+        fx, fy = fx[:, None], fy[:, None]
+    top = image[row, col] * (1 - fx) + image[row, col + 1] * fx
+    bottom = image[row + 1, col] * (1 - fx) + image[row + 1, col + 1] * fx
+    return (top * (1 - fy) + bottom * fy).astype(np.float32)
+
+
+def dilate(mask: Array, side: int) -> Array:
+    """Grey dilation by a square of odd ``side``."""
+    return cv2.dilate(mask.astype(np.float32), np.ones((side, side), np.uint8))
+
+
+def erode(mask: Array, side: int) -> Array:
+    """Grey erosion by a square of odd ``side``; the image border does not erode."""
+    return cv2.erode(mask.astype(np.float32), np.ones((side, side), np.uint8))
+
+
+def polygon(shape: tuple[int, int], points: Array) -> Array:
+    """1 inside the polygon ``points`` [M, 2] (pixels), 0 outside. [H, W] float32"""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.int32(np.round(points))], 1)
+    return mask.astype(np.float32)
+
+
+def edge_distance(mask: Array) -> Array:
+    """Pixels [H, W] from inside ``mask`` to its border; the image's own border does not count."""
+    padding = 60
+    padded = np.pad(mask, padding, mode="edge")
+    return ndimage.distance_transform_edt(padded)[padding:-padding, padding:-padding]
+
+
+def fill_holes(mask: Array) -> Array:
+    """The mask without holes."""
+    return ndimage.binary_fill_holes(mask)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The photo and its soft part masks, all [S, S]."""
+
+    image: Array
+    """[S, S, 3]."""
+    foreground: Array
+    """0..1, with holes in dark clothes mended."""
+    hair: Array
+    """0..1, soft, follows the image's edges."""
+    skin: Array
+    """Probability of body or face skin."""
+    clothes: Array
+    """Probability of clothes and anything else that is worn."""
+    part: Array
+    """The likeliest class of a pixel."""
+    landmarks: Array
+    """[478, 2] pixels."""
+    mouth: Array
+    """1 between the lips."""
+    eyes: Array
+    """1 between the lids."""
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.image.shape[0]
+
+
+def read_photo(portrait: Portrait) -> Photo:
+    """Soft masks from the segmentation's probabilities, sharpened along the photo's own edges."""
+    image = portrait.image.numpy().astype(np.float32)
+    probabilities = portrait.segmentation.numpy().astype(np.float32).copy()
+    landmarks = portrait.landmarks[:, :2].numpy()
+    foreground = guided_filter(image, 1 - probabilities[..., BACKGROUND], 5, 4e-4)
+    hair = np.minimum(guided_filter(image, probabilities[..., HAIR], 4, 4e-4), foreground)
+    foreground, holes = _mend_body(foreground, landmarks)
+    probabilities[holes] = np.eye(6, dtype=np.float32)[CLOTHES]
+    shape = image.shape[:2]
+    eyes = np.maximum(polygon(shape, landmarks[list(LEFT_EYE)]), polygon(shape, landmarks[list(RIGHT_EYE)]))
+    return Photo(
+        image=image,
+        foreground=foreground,
+        hair=smoothstep(hair, 0.2, 0.8),
+        skin=probabilities[..., BODY_SKIN] + probabilities[..., FACE_SKIN],
+        clothes=probabilities[..., CLOTHES] + probabilities[..., OTHER],
+        part=probabilities.argmax(-1),
+        landmarks=landmarks,
+        mouth=polygon(shape, landmarks[list(LIPS_INNER)]),
+        eyes=eyes,
+    )
+
+
+def _mend_body(foreground: Array, landmarks: Array) -> tuple[Array, Array]:
+    """Close holes below the chin, where dark clothes read as background: (foreground, mended pixels)."""
+    below_chin = np.arange(foreground.shape[0])[:, None] > landmarks[152, 1] + 8
+    padding = 40
+    padded = np.pad(foreground > 0.5, padding, mode="edge")
+    closed = ndimage.binary_closing(padded, iterations=18)[padding:-padding, padding:-padding]
+    closed = fill_holes(np.pad(closed, ((0, 1), (0, 0)), constant_values=True))[:-1]
+    holes = closed & below_chin & (foreground < 0.6)
+    return np.where(holes, 0.97, foreground).astype(np.float32), holes
