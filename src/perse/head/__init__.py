@@ -1,0 +1,36 @@
+"""The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
+
+from .model import PARTS, Binding, Head
+from .raster import rasterize_mesh
+from .skinning import (
+    JOINT_NAMES,
+    PARENTS,
+    axis_angle_to_quaternion,
+    blend_rotations,
+    pose_transforms,
+    quaternion_multiply,
+    quaternion_to_matrix,
+    rotation_matrices,
+    skin,
+)
+from .storage import open_head
+from .surface import closest_point, vertex_normals
+
+__all__ = [
+    "JOINT_NAMES",
+    "PARENTS",
+    "PARTS",
+    "Binding",
+    "Head",
+    "axis_angle_to_quaternion",
+    "blend_rotations",
+    "closest_point",
+    "open_head",
+    "pose_transforms",
+    "quaternion_multiply",
+    "quaternion_to_matrix",
+    "rasterize_mesh",
+    "rotation_matrices",
+    "skin",
+    "vertex_normals",
+]
