@@ -34,7 +34,7 @@ from perse.studio.regions import Regions
 EYE_LANDMARKS = ((386, 374), (159, 145))  # upper and lower lid of the left (+x) and the right eye
 PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim")
 """Groups that hold the hair of the photo."""
-PHOTO_CLOTHES = ("clothes", "clothes_back")
+PHOTO_CLOTHES = ("clothes", "clothes_back", "clothes_under")
 """Groups that hold the clothes of the photo."""
 UPPER_TEETH = PARTS.index("upper_teeth")
 LIP_LANDMARKS = (13, 14)  # inner border of the upper and the lower lip

@@ -1,0 +1,151 @@
+"""The inside of the mouth: where the teeth are, what is dark, what colour the teeth have."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from perse.head import Head, pose_transforms, rasterize_mesh
+from perse.studio._image import Array, Photo, erode, smoothstep
+from perse.studio._skin import LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, Surface, mouth_mask_at
+from perse.studio._view import View
+from perse.studio.regions import LIPS_INNER, Regions
+
+LUMA = np.array([0.3, 0.59, 0.11])
+CAVITY = np.array([0.20, 0.065, 0.06])
+TONGUE_COLOR = np.array([0.46, 0.20, 0.19])
+GUM = np.array([0.60, 0.31, 0.30])
+TOOTH = np.array([0.80, 0.76, 0.70])
+MIN_MOUTH_PIXELS = 250  # below this the photo's mouth says nothing about the teeth
+
+
+def inner_faces(head: Head, regions: Regions) -> Array:
+    """[F] bool: skin that lines the mouth and is never seen from outside in the neutral pose."""
+    vertices = head.v_template.double().numpy()
+    faces = head.faces.numpy()
+    marks = regions.landmarks.numpy()
+    centre = marks[[13, 14]].mean(0)
+    width = np.abs(marks[61, 0] - marks[291, 0])
+    middle = vertices[faces].mean(1)
+    near = (np.abs(middle[:, 0]) < width) & (np.abs(middle[:, 1] - centre[1]) < width)
+    near &= (head.face_part == SKIN).numpy() & (middle[:, 2] < centre[2] + 0.02)
+    around = np.abs(middle - centre).max(1) < 0.09
+    seen = np.zeros(len(faces), bool)
+    for yaw in (-60, -30, 0, 30, 60):
+        for pitch in (-35, 0, 35):
+            seen |= _seen_from(vertices - centre, faces, around, yaw, pitch)
+    touched = np.zeros(len(vertices), bool)
+    touched[faces[seen].ravel()] = True
+    return near & ~touched[faces].any(1)
+
+
+def _seen_from(vertices: Array, faces: Array, chosen: Array, yaw: float, pitch: float) -> Array:
+    """Which of the ``chosen`` triangles a parallel view from (yaw, pitch) degrees sees. [F] bool"""
+    y, p = np.radians([yaw, pitch])
+    turn = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    turned = vertices @ (nod @ turn).T
+    size, scale = 320, 160 / 0.06
+    pixels = np.stack([size / 2 + turned[:, 0] * scale, size / 2 - turned[:, 1] * scale, 1 - turned[:, 2]], 1)
+    rows = np.flatnonzero(chosen)
+    index, _, _ = rasterize_mesh(pixels, faces[rows], size, size, perspective=False)
+    seen = np.zeros(len(faces), bool)
+    ids, counts = np.unique(index[index >= 0], return_counts=True)
+    seen[rows[ids[counts > 3]]] = True
+    return seen
+
+
+def teeth_drop(
+    head: Head, betas: torch.Tensor, expr: torch.Tensor, pose: torch.Tensor, photo: Photo, view: View
+) -> torch.Tensor:
+    """How far the upper teeth must come down to be where the photo's smile shows teeth: [3] metres, or zero.
+
+    Tries 0 to 12 mm in millimetres; takes the first that covers clearly more of the bright, pale mouth pixels.
+    """
+    mouth = erode(photo.mouth, 3) > 0
+    if mouth.sum() <= MIN_MOUTH_PIXELS:
+        return torch.zeros(3)
+    luma = photo.image @ LUMA
+    colorful = photo.image.max(-1) - photo.image.min(-1)
+    bright = mouth & (luma > np.percentile(luma[mouth], 45)) & (colorful < 0.35)
+    if bright.sum() < 60:
+        return torch.zeros(3)
+    vertices = head.vertices(betas=betas, expr=expr, pose=pose)
+    transforms, _, _ = pose_transforms(head.joints(betas), pose)
+    upper = head.vertex_part == UPPER_TEETH
+    chosen = _near_mouth(head, vertices)
+    best_cover, best = -1.0, torch.zeros(3)
+    for millimetres in range(13):
+        drop = torch.tensor([0.0, -1e-3 * millimetres, 0.0015 if millimetres > 2 else 0.0])
+        moved = vertices.clone()
+        moved[upper] += transforms[1, :, :3] @ drop
+        index, _ = view.depth_map(moved.double().numpy(), head.faces[chosen].numpy())
+        teeth = (index >= 0) & (head.face_part[chosen].numpy()[np.maximum(index, 0)] == UPPER_TEETH)
+        cover = (teeth & bright).sum() / bright.sum()
+        if cover > best_cover + 0.02:
+            best_cover, best = cover, drop
+    return best
+
+
+def _near_mouth(head: Head, vertices: torch.Tensor) -> torch.Tensor:
+    centre = head.landmarks(vertices)[[13, 14]].mean(0)
+    return ((vertices[head.faces].mean(1) - centre).norm(dim=1) < 0.06).nonzero().squeeze(1)
+
+
+def tooth_color(photo: Photo, exposure: float) -> Array:
+    """[3] the bright half of the photo's open mouth, or a plain tooth in the photo's exposure."""
+    inside = photo.image[erode(photo.mouth, 3) > 0]
+    if len(inside) <= 60:
+        return TOOTH * min(exposure, 1.1)
+    luma = inside @ LUMA
+    color = np.median(inside[luma > np.percentile(luma, 60)], 0)
+    pale = color.max() - color.min() < 0.35 and color @ LUMA > 0.3
+    return color if pale else TOOTH * min(exposure, 1.1)
+
+
+def color_mouth(
+    colors: Array, surface: Surface, photo: Photo, regions: Regions, tooth: Array, exposure: float
+) -> Array:
+    """Paint cavity, teeth and tongue; what the photo shows of the teeth is kept. colours [N, 3] -> [N, 3]"""
+    colors = colors.copy()
+    lips_z = float(regions.landmarks[list(LIPS_INNER), 2].mean())
+    depth = lips_z - surface.template[:, 2]  # metres behind the lips
+    dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.014), 0.10, 1)[:, None]
+    colors[surface.inner] = (CAVITY * exposure * (0.25 + 1.5 * dark))[surface.inner]
+    shown = mouth_mask_at(surface, photo.mouth)[:, None]
+    for part, base in (
+        (UPPER_TEETH, tooth),
+        (LOWER_TEETH, tooth * 0.9),
+        (TONGUE, TONGUE_COLOR * exposure),
+    ):
+        rows = surface.part == part
+        if not rows.any():
+            continue
+        facing = np.clip(0.62 + 0.38 * np.abs(surface.normals[rows, 2]), 0.3, 1)[:, None]
+        painted = np.tile(base, (rows.sum(), 1))
+        if part != TONGUE:
+            painted = _teeth_and_gums(surface.template[rows], painted, upper=part == UPPER_TEETH)
+        occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / 0.020), 0.18, 1)[:, None]
+        painted = painted * facing * occlusion
+        keep = shown[rows] & (part == UPPER_TEETH)
+        colors[rows] = np.where(keep, photo_colors(surface, photo, rows), painted)
+    return colors
+
+
+def photo_colors(surface: Surface, photo: Photo, rows: Array) -> Array:
+    """The photo at some discs [M, 3]."""
+    from perse.studio._image import sample
+
+    return sample(photo.image, surface.pixels[rows])
+
+
+def _teeth_and_gums(points: Array, color: Array, upper: bool) -> Array:
+    """Columns between teeth, and gums towards the jaw."""
+    centre_z = points[:, 2].min() + 0.2 * np.ptp(points[:, 2])
+    angle = np.degrees(np.arctan2(points[:, 0], points[:, 2] - centre_z))
+    column = (angle + 5) / 10
+    gap = np.exp(-((column - np.round(column)) ** 2) / 0.004)
+    height = (points[:, 1] - points[:, 1].min()) / max(np.ptp(points[:, 1]), 1e-6)
+    towards_gum = height if upper else 1 - height
+    gum = smoothstep(towards_gum, 0.62, 0.78)[:, None]
+    return color * (1 - 0.22 * gap)[:, None] * (1 - gum) + GUM * gum
