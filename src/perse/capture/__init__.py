@@ -1,0 +1,15 @@
+"""A photo -> Portrait; a video -> Motion."""
+
+from perse.capture.framing import CaptureWarning
+from perse.capture.images import load_image
+from perse.capture.overlay import fit_overlay, parts_overlay
+from perse.capture.portrait import capture, fit_error
+
+__all__ = [
+    "CaptureWarning",
+    "capture",
+    "fit_error",
+    "fit_overlay",
+    "load_image",
+    "parts_overlay",
+]

@@ -3,9 +3,10 @@
 All weights come from :mod:`perse.assets`. Nothing here knows of the head, of cameras or of the dataset.
 """
 
+from perse.perception.crops import Square
 from perse.perception.features import FeatureEncoder, ImageFeatures, TextFeatures
 from perse.perception.identity import IdentityNet, identity_embedding, identity_net
-from perse.perception.landmarks import ARKIT_NAMES, Face, LandmarkTracker, landmarks
+from perse.perception.landmarks import ARKIT_NAMES, Face, LandmarkTracker, as_rgb8, landmarks
 from perse.perception.lpips import LPIPS
 from perse.perception.segmentation import SEGMENT_CLASSES, segment
 
@@ -21,7 +22,9 @@ __all__ = [
     "IdentityNet",
     "ImageFeatures",
     "LandmarkTracker",
+    "Square",
     "TextFeatures",
+    "as_rgb8",
     "identity_embedding",
     "identity_net",
     "landmarks",

@@ -31,8 +31,9 @@ _STAGES = (
 )
 _BATCH_NORM_EPS = 1e-3
 _INPUT_SIZE = 224
-_INPUT_MEAN = (0.485, 0.456, 0.406)
-_INPUT_STD = (0.229, 0.224, 0.225)
+# (value * 255 - 127) / 128, as these weights were trained
+_INPUT_MEAN = 127 / 255
+_INPUT_STD = 128 / 255
 
 
 class _SameConv(nn.Conv2d):
@@ -95,8 +96,6 @@ class ImageFeatures(nn.Module):
         self._fc = nn.Linear(IMAGE_DIM, 1000)
         state = torch.load(assets.path("efficientnet_lite0"), map_location="cpu", weights_only=True)
         self.load_state_dict(state, strict=True)
-        self.register_buffer("mean", torch.tensor(_INPUT_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_INPUT_STD).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> ImageFeatures:
@@ -108,7 +107,7 @@ class ImageFeatures(nn.Module):
         size = (_INPUT_SIZE, _INPUT_SIZE)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        x = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        x = (images - _INPUT_MEAN) / _INPUT_STD
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)

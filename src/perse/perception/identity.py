@@ -95,7 +95,9 @@ class IdentityNet(nn.Module):
         return self.get_buffer(self._names[name])
 
     def _conv(self, x: Tensor, name: str, stride: int = 1, padding: int = 1, relu: bool = True) -> Tensor:
-        x = F.conv2d(x, self._weight(f"{name}/conv/filters"), self._weight(f"{name}/conv/bias"), stride, padding)
+        x = F.conv2d(
+            x, self._weight(f"{name}/conv/filters"), self._weight(f"{name}/conv/bias"), stride, padding
+        )
         scale, bias = self._weight(f"{name}/scale/weights"), self._weight(f"{name}/scale/biases")
         x = x * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
         return F.relu(x) if relu else x

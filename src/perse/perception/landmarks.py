@@ -21,6 +21,7 @@ from torch import Tensor
 
 from perse import assets
 from perse.errors import PerseError
+from perse.perception.crops import Square
 
 ARKIT_NAMES = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
@@ -49,7 +50,7 @@ class Face:
     """One face in a picture."""
 
     landmarks: Tensor
-    """[478, 3]: x right, y down in pixels of the picture (pixel centres at +0.5), z in pixels, towards the viewer negative."""
+    """[478, 3]: x right, y down in pixels of the picture (pixel centres at +0.5); z in pixels, smaller is nearer."""
     blendshapes: dict[str, float]
     """51 ARKit scores in [0, 1] (no tongueOut)."""
     matrix: Tensor
@@ -148,34 +149,16 @@ class _Landmarkers:
 _landmarkers = _Landmarkers()
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A square of the picture: left, top and side in pixels; it may hang over the border."""
-
-    x: float
-    y: float
-    side: float
-
-    def cut(self, rgb: np.ndarray, limit: int) -> np.ndarray:
-        """The square at no more than `limit` pixels a side, the border replicated."""
-        pixels = max(32, min(limit, round(self.side)))
-        scale = self.side / pixels
-        source = rgb if scale < 1.5 else cv2.GaussianBlur(rgb, (0, 0), scale * 0.35)
-        # pixel centre (i + .5) of the window lies at x + (i + .5) * scale; cv2 counts centres as integers
-        matrix = np.array([[scale, 0, self.x + scale / 2 - 0.5], [0, scale, self.y + scale / 2 - 0.5]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(source, matrix, (pixels, pixels), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-    def place(self, face: Face, pixels: int) -> Face:
-        """A face found in the cut window, moved to pixels of the picture."""
-        scale = self.side / pixels
-        offset = torch.tensor([self.x, self.y, 0.0])
-        return Face(face.landmarks * scale + offset, face.blendshapes, face.matrix)
+def _placed(face: Face, square: Square, pixels: int) -> Face:
+    """A face found in a square cut at `pixels` a side, moved to pixels of the picture."""
+    offset = torch.tensor([square.left, square.top, 0.0])
+    return Face(face.landmarks * (square.side / pixels) + offset, face.blendshapes, face.matrix)
 
 
-def _detect_in(rgb: np.ndarray, window: _Window, max_faces: int, limit: int) -> list[Face]:
-    cut = window.cut(rgb, limit)
-    return [window.place(face, cut.shape[0]) for face in _landmarkers.detect(cut, max_faces)]
+def _detect_in(rgb: np.ndarray, square: Square, max_faces: int) -> list[Face]:
+    pixels = max(32, min(_CROP_PIXELS, round(square.side)))
+    found = _landmarkers.detect(square.cut(rgb, pixels), max_faces)
+    return [_placed(face, square, pixels) for face in found]
 
 
 def _detect_full(rgb: np.ndarray, max_faces: int) -> list[Face]:
@@ -192,12 +175,12 @@ def _detect_full(rgb: np.ndarray, max_faces: int) -> list[Face]:
     ]
 
 
-def _tiles(height: int, width: int, level: int) -> Iterator[_Window]:
+def _tiles(height: int, width: int, level: int) -> Iterator[Square]:
     """Squares of 1/level of the longer side, overlapping by half."""
     side = max(height, width) / level
     for y in np.linspace(0, max(0, height - side), max(1, math.ceil(2 * height / side) - 1)):
         for x in np.linspace(0, max(0, width - side), max(1, math.ceil(2 * width / side) - 1)):
-            yield _Window(float(x), float(y), side)
+            yield Square(float(x), float(y), side)
 
 
 def _overlap(first: Face, second: Face) -> float:
@@ -224,8 +207,7 @@ def _refined(rgb: np.ndarray, face: Face) -> Face | None:
     """The same face seen again in a crop around it; None where the crop shows no face at all."""
     left, top, right, bottom = face.box
     side = face.size * _CROP_FACTOR
-    window = _Window((left + right - side) / 2, (top + bottom - side) / 2, side)
-    again = _detect_in(rgb, window, 1, _CROP_PIXELS)
+    again = _detect_in(rgb, Square.around((left + right) / 2, (top + bottom) / 2, side), 1)
     return again[0] if again and _overlap(again[0], face) > _SAME_FACE_OVERLAP else None
 
 
@@ -242,7 +224,7 @@ def landmarks(image: Tensor | np.ndarray, max_faces: int = 5) -> list[Face]:
         if found or max(height, width) / level < 96:
             break
         tiles = _tiles(height, width, level)
-        found = [face for tile in tiles for face in _detect_in(rgb, tile, max_faces, _CROP_PIXELS)]
+        found = [face for tile in tiles for face in _detect_in(rgb, tile, max_faces)]
     faces: list[Face] = []
     for face in _distinct(found):
         if face.size < _SMALL_FACE * max(height, width):

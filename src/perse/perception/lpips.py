@@ -37,7 +37,11 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Resolve one of the three names that a pickled numpy array needs."""
         key = (module.rpartition(".")[2], name)
-        if key not in self._ALLOWED or module not in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray"):
+        if key not in self._ALLOWED or module not in (
+            "numpy",
+            "numpy.core.multiarray",
+            "numpy._core.multiarray",
+        ):
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weights file")
         if name == "_reconstruct":
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
@@ -57,7 +61,9 @@ def read_array_pickle(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError) as error:
         raise PerseError(f"{path}: not a readable LPIPS checkpoint ({error})") from error
     if not isinstance(content, dict):
-        raise PerseError(f"{path}: an LPIPS checkpoint holds a dictionary, this holds {type(content).__name__}")
+        raise PerseError(
+            f"{path}: an LPIPS checkpoint holds a dictionary, this holds {type(content).__name__}"
+        )
     return content
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from perse import assets
+from perse.perception.crops import Square
 from perse.perception.landmarks import as_rgb8
 
 SEGMENT_CLASSES = ("background", "hair", "body_skin", "face_skin", "clothes", "others")
@@ -31,7 +32,9 @@ _ZOOMS = (
     (-0.127, 0.127, 0.746, 2.0),
     (0.127, 0.127, 0.746, 2.0),
 )
-_MARGIN = 0.03  # outer share of a zoom that is not used: networks are weak at the border
+_MARGIN = 0.12  # over this outer share of a square its weight rises: networks are weak at the border
+_NOSE_TIP = 1  # landmark
+_SOLID_DISTANCE = (4.0, 12.0)  # pixels of 512 from the background: soft below, surely the person above
 _WIDE_IMAGE = 1.6  # an image at most this much larger than the crop is also seen whole
 _FLOOR = 0.018  # a sure pixel scores 4 above the others, so each of those keeps e^-4 / (1 + 5 e^-4) = 0.0168
 
@@ -70,21 +73,33 @@ def _selfie_net() -> _SelfieNet:
     return _SelfieNet()
 
 
-def _windows(landmarks: np.ndarray, width: int, height: int) -> list[tuple[int, int, int, float]]:
-    """Left, top, side (pixels, may hang over the border) and weight of each square to look at."""
+def _squares(landmarks: np.ndarray, width: int, height: int) -> list[tuple[Square, float]]:
+    """The squares to look at, with their weights."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-    centre = (low + high) / 2
-    centre[1] -= _UP_SHIFT * (high[1] - low[1])
-    full = 2 * _HALF_SIZE * float((high - low).max())
-    windows = []
-    for x, y, side, weight in _ZOOMS:
-        pixels = full * side
-        corner = centre + np.array([x, y]) * full - pixels / 2
-        windows.append((round(corner[0]), round(corner[1]), max(8, round(pixels)), weight))
+    centre_x, centre_y = (low + high) / 2
+    centre_y -= _UP_SHIFT * (high[1] - low[1])
+    crop = 2 * _HALF_SIZE * float((high - low).max())
+    squares = [
+        (
+            Square.around(round(centre_x + x * crop), round(centre_y + y * crop), 2 * round(side * crop / 2)),
+            weight,
+        )
+        for x, y, side, weight in _ZOOMS
+    ]
     longest = max(width, height)
-    if longest <= _WIDE_IMAGE * full:
-        windows.append(((width - longest) // 2, (height - longest) // 2, longest, 1.0))
-    return windows
+    if (
+        longest <= _WIDE_IMAGE * crop
+    ):  # the image is itself a head crop: see it whole instead of the first square
+        whole = Square((width - longest) // 2, (height - longest) // 2, longest)
+        squares[0] = (whole, squares[0][1])
+    return squares
+
+
+def _feather(side: int) -> np.ndarray:
+    """Weight [side, side, 1] that falls to almost nothing at the border, so that no seam shows."""
+    ramp = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (_MARGIN * side)
+    ramp = np.clip(ramp - 0.15, 1e-3, 1)
+    return (ramp[:, None] * ramp)[..., None].astype(np.float32)
 
 
 def _take_off_floor(probs: np.ndarray) -> np.ndarray:
@@ -92,34 +107,69 @@ def _take_off_floor(probs: np.ndarray) -> np.ndarray:
     return raised / raised.sum(-1, keepdims=True)
 
 
-def segment(image: Tensor | np.ndarray, landmarks: Tensor | np.ndarray) -> Tensor:
-    """Class probabilities [H, W, 6] (order SEGMENT_CLASSES, summing to one) of a head crop [H, W, 3].
-
-    `landmarks` [478, 2+] in pixels place the windows that the network looks at. Pixels that no window reaches
-    (a picture much wider than the head) are background.
-    """
-    rgb = as_rgb8(image)
-    points = landmarks.detach().cpu().numpy() if isinstance(landmarks, Tensor) else np.asarray(landmarks)
+def _mean_over_squares(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Weighted mean [H, W, 6] of the network's answers; background where no square reaches."""
     height, width = rgb.shape[:2]
     total = np.zeros((height, width, 6), np.float32)
     weights = np.zeros((height, width, 1), np.float32)
     net = _selfie_net()
-    for left, top, side, weight in _windows(points.astype(np.float64), width, height):
-        matrix = np.array([[1.0, 0, left], [0, 1.0, top]])
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        crop = cv2.warpAffine(rgb, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        probs = net.mirrored_mean(crop)
-        margin = round(_MARGIN * side)
-        inner = np.full((side, side, 1), weight * 1e-3, np.float32)
-        inner[margin : side - margin, margin : side - margin] = weight
-        x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + side, width), min(top + side, height)
+    for square, weight in _squares(points, width, height):
+        left, top, side = int(square.left), int(square.top), int(square.side)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
         if x0 >= x1 or y0 >= y1:
             continue
         there = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-        total[y0:y1, x0:x1] += probs[there] * inner[there]
-        weights[y0:y1, x0:x1] += inner[there]
+        share = weight * _feather(side)[there]
+        total[y0:y1, x0:x1] += net.mirrored_mean(square.cut(rgb, side))[there] * share
+        weights[y0:y1, x0:x1] += share
     outside = weights[..., 0] == 0
     total[outside] = (1, 0, 0, 0, 0, 0)
     weights[outside] = 1
-    return torch.from_numpy(_take_off_floor(total / weights))
+    return total / weights
+
+
+def _real_background(probs: np.ndarray, nose_y: float) -> np.ndarray:
+    """Where the background is [H, W] bool, without the holes in the clothes.
+
+    Dark cloth often reads as background. A patch of background below the nose that does not reach the left,
+    right or upper border, and whose rim is mostly clothes, is cloth.
+    """
+    background = probs[..., 0] > 0.5
+    clothes = probs[..., 4] > 0.5
+    count, patch, _, centres = cv2.connectedComponentsWithStats(background.astype(np.uint8), connectivity=4)
+    open_patches = set(np.unique(np.concatenate([patch[0], patch[:, 0], patch[:, -1]])))
+    for index in range(1, count):
+        if index in open_patches or centres[index][1] < nose_y:
+            continue
+        inside = patch == index
+        rim = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool) & ~inside
+        if rim.any() and clothes[rim].mean() > 0.5:
+            background &= ~inside
+    return background
+
+
+def _fill_clothes(probs: np.ndarray, nose_y: float) -> np.ndarray:
+    """Move background to clothes below the nose and away from every real background pixel."""
+    background = _real_background(probs, nose_y)
+    distance = cv2.distanceTransform((~background).astype(np.uint8), cv2.DIST_L2, 5)
+    near, far = (limit * probs.shape[0] / 512 for limit in _SOLID_DISTANCE)
+    solid = np.clip((distance - near) / (far - near), 0, 1)
+    solid[: max(0, round(nose_y))] = 0
+    moved = probs[..., 0] * solid
+    filled = probs.copy()
+    filled[..., 0] -= moved
+    filled[..., 4] += moved
+    return filled
+
+
+def segment(image: Tensor | np.ndarray, landmarks: Tensor | np.ndarray) -> Tensor:
+    """Class probabilities [H, W, 6] (order SEGMENT_CLASSES, summing to one) of a head crop [H, W, 3].
+
+    `landmarks` [478, 2+] in pixels place the squares that the network looks at. Pixels that no square reaches
+    (a picture much wider than the head) are background. Dark patches enclosed by clothes are clothes.
+    """
+    rgb = as_rgb8(image)
+    points = landmarks.detach().cpu().numpy() if isinstance(landmarks, Tensor) else np.asarray(landmarks)
+    points = points.astype(np.float64)
+    probs = _take_off_floor(_mean_over_squares(rgb, points))
+    return torch.from_numpy(_fill_clothes(probs, nose_y=float(points[_NOSE_TIP, 1])))

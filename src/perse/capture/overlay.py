@@ -1,0 +1,93 @@
+"""Pictures for judging a capture by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perse.capture.portrait import project, project_landmarks
+from perse.dataset import Portrait
+from perse.head import Head, open_head, rasterize_mesh, vertex_normals
+
+_LIGHT = (0.3, 0.45, 0.84)  # towards the light, head frame
+_PART_COLORS = {
+    "skin": (0.86, 0.66, 0.55),
+    "left_eye": (0.93, 0.93, 0.92),
+    "right_eye": (0.93, 0.93, 0.92),
+    "upper_teeth": (0.95, 0.93, 0.86),
+    "lower_teeth": (0.95, 0.93, 0.86),
+    "tongue": (0.78, 0.36, 0.36),
+    "lashes": (0.15, 0.11, 0.09),
+}
+_CLASS_COLORS = (
+    (0.15, 0.15, 0.15),
+    (1.0, 0.1, 0.1),
+    (1.0, 0.75, 0.0),
+    (0.1, 0.85, 0.2),
+    (0.1, 0.35, 1.0),
+    (1.0, 0.1, 1.0),
+)
+_FOUND, _FITTED = (0.1, 1.0, 0.1), (1.0, 0.1, 0.1)
+_SUPERSAMPLE = 2
+
+
+def fit_overlay(portrait: Portrait, head: Head | None = None) -> Tensor:
+    """Three pictures side by side [H, 3 W, 3]: landmarks found (green) and fitted (red); the head half over the
+    photo; the head alone over it."""
+    head = head or open_head()
+    shaded, cover = shade_head(portrait, head)
+    cover = cover[..., None]
+    photo = portrait.image
+    dots = photo.clone()
+    _draw_points(dots, portrait.landmarks[:, :2], _FOUND)
+    _draw_points(dots, project_landmarks(portrait, head), _FITTED)
+    half = photo * (1 - 0.55 * cover) + 0.55 * shaded
+    full = photo * (1 - cover) + shaded
+    return torch.cat([dots, half, full], 1).clamp(0, 1)
+
+
+def parts_overlay(portrait: Portrait) -> Tensor:
+    """Three pictures side by side [H, 3 W, 3]: the photo, its segmentation over it, the person cut out on white."""
+    colors = torch.tensor(_CLASS_COLORS)
+    painted = 0.45 * portrait.image + 0.55 * colors[portrait.segmentation.argmax(-1)]
+    alpha = portrait.alpha[..., None]
+    return torch.cat([portrait.image, painted, portrait.image * alpha + 1 - alpha], 1).clamp(0, 1)
+
+
+def shade_head(portrait: Portrait, head: Head) -> tuple[Tensor, Tensor]:
+    """The fitted mesh, lit, as seen by the portrait's camera: premultiplied colour [H, W, 3] and coverage [H, W]."""
+    vertices = head.vertices(portrait.betas, portrait.expr, portrait.pose)
+    camera = portrait.camera
+    height, width = camera.height * _SUPERSAMPLE, camera.width * _SUPERSAMPLE
+    pixels = project(vertices, camera.resized(width, height))
+    triangle, bary, _ = rasterize_mesh(pixels, head.faces, height, width)
+    seen = triangle >= 0
+    corners = head.faces[triangle[seen]]  # [M, 3]
+    share = bary[seen][..., None].to(vertices.dtype)
+    normals = (vertex_normals(vertices, head.faces)[corners] * share).sum(1)
+    normals = torch.nn.functional.normalize(normals, dim=-1)
+    light = 0.35 + 0.7 * (normals @ torch.tensor(_LIGHT)).clamp_min(0)
+    colors = _face_colors(head)[triangle[seen]]
+    picture = torch.zeros(height, width, 4)
+    picture[seen] = torch.cat([colors * light[:, None], torch.ones(len(colors), 1)], -1).clamp(0, 1)
+    blocks = picture.reshape(height // _SUPERSAMPLE, _SUPERSAMPLE, width // _SUPERSAMPLE, _SUPERSAMPLE, 4)
+    mean = blocks.mean((1, 3))
+    return mean[..., :3], mean[..., 3]
+
+
+def _face_colors(head: Head) -> Tensor:
+    from perse.head import PARTS
+
+    table = torch.tensor([_PART_COLORS.get(part, (0.6, 0.6, 0.6)) for part in PARTS])
+    return table[head.face_part]
+
+
+def _draw_points(image: Tensor, points: Tensor, color: tuple[float, float, float]) -> None:
+    """Dots of 3 x 3 pixels, in place."""
+    columns, rows = np.floor(points.numpy()).astype(int).T
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            inside = (columns + dx >= 0) & (columns + dx < image.shape[1])
+            inside &= (rows + dy >= 0) & (rows + dy < image.shape[0])
+            image[rows[inside] + dy, columns[inside] + dx] = torch.tensor(color)
