@@ -1,0 +1,242 @@
+"""`Avatar`: a learned person to load, dress, blend, pose and draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from perse.avatar.baked import BakedLook
+from perse.avatar.codes import Codes, Look
+from perse.avatar.model import AvatarModel
+from perse.avatar.posing import Canonical
+from perse.avatar.subjects import LearnedSubject, Wardrobe
+from perse.dataset import CATEGORIES, LABELS, Attribute
+from perse.errors import PerseError
+from perse.head import Head, open_head
+from perse.splat import Camera, Gaussians, rasterize
+
+FRAMES_AT_ONCE = 8
+"""Frames posed together; bounds the memory of long renders."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Pictures of F frames."""
+
+    rgb: Tensor
+    """[F, H, W, 3] in [0, 1]."""
+    alpha: Tensor
+    """[F, H, W] in [0, 1]."""
+    labels: Tensor | None = None
+    """[F, H, W] uint8 codes of LABELS; only where asked for."""
+
+
+class Avatar:
+    """One person with everything that was learned to wear.
+
+    Looks are made by prompt (:meth:`look`), by subject (:meth:`look_of`), or by blending (:meth:`mix`).
+    """
+
+    def __init__(
+        self,
+        model: AvatarModel,
+        subjects: tuple[LearnedSubject, ...],
+        camera: Camera,
+        betas: Tensor,
+        rest: tuple[Tensor, Tensor] | None = None,
+        head_name: str = "the open head",
+    ) -> None:
+        """Usually made by `perse.training.train` or `Avatar.load`.
+
+        Args:
+            camera: the camera of its training frames. betas: head shape [100].
+            rest: psi [50] and theta [15] of the picture that stands for the avatar (preview); neutral if None.
+        """
+        self.model = model.eval().requires_grad_(False)
+        self.camera = camera.to("cpu")
+        self.betas = betas.to("cpu")
+        self.rest = rest if rest is not None else (torch.zeros(50), torch.zeros(15))
+        self.head_name = head_name
+        self._wardrobe = Wardrobe(subjects)
+
+    # ---- what it knows ----------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.joints.device
+
+    @property
+    def head(self) -> Head:
+        """The head model that its expressions and poses belong to."""
+        head = open_head()
+        if head.name != self.head_name:
+            raise PerseError(
+                f"this avatar was learned on {self.head_name!r}; load that head with perse.head.load_flame"
+            )
+        return head
+
+    @property
+    def subjects(self) -> tuple[LearnedSubject, ...]:
+        """The subjects it learned from; the first is the reference."""
+        return self._wardrobe.subjects
+
+    def learned(self, category: str) -> tuple[str, ...]:
+        """Prompts of a category that it can wear. PerseError for an unknown category."""
+        return self._wardrobe.prompts(category)
+
+    # ---- looks ------------------------------------------------------------------------------------------
+
+    @property
+    def reference(self) -> Look:
+        """The person of the portrait, unedited."""
+        return self._look((), (), {}, "reference")
+
+    def look(self, **attributes: str | None) -> Look:
+        """A look by prompts: ``look(hair="long curly red", hat=None)``; None takes a part off.
+
+        Raises:
+            PerseError: unknown category or words, or a look that was never learned; the message names the
+                nearest that were.
+        """
+        entries, absent = self._wardrobe.choose(attributes)
+        words = [text if text is not None else f"no {category}" for category, text in attributes.items()]
+        return self._look(tuple(entries.values()), absent, attributes, " + ".join(words) or "reference")
+
+    def look_of(self, subject_id: str) -> Look:
+        """The look of one learned subject. PerseError if it has no such subject."""
+        for subject in self.subjects:
+            if subject.id == subject_id:
+                prompts = {a.category: a.prompt for a in subject.attributes}
+                return self._look(subject.entries, (), prompts, " + ".join(prompts.values()) or "reference")
+        raise PerseError(
+            f"this avatar has not learned a subject {subject_id!r}; it has {len(self.subjects)} others"
+        )
+
+    def mix(self, a: Look, b: Look, weight: float, category: str | None = None) -> Look:
+        """Blend two looks (Eq. 13): weight 0 is `a`, 1 is `b`; only one category if named.
+
+        Raises:
+            PerseError: unknown category, or a weight outside 0 to 1.
+        """
+        if not 0.0 <= weight <= 1.0:
+            raise PerseError(f"the weight of a mix must lie between 0 and 1, not {weight}")
+        only = None
+        if category is not None:
+            self._wardrobe.prompts(category)  # refuses an unknown one
+            only = self.model.latent.categories.index(category)
+        codes = a.codes.mix(b.codes, weight, only, by_presence=self.model.field.uses_presence)
+        name = f"{a.name} {1 - weight:.0%}, {b.name} {weight:.0%}"
+        return Look(codes, {**a.attributes, **b.attributes}, name)
+
+    @torch.no_grad()
+    def _look(self, entries: tuple[int, ...], absent: tuple[str, ...], prompts: dict, name: str) -> Look:
+        return Look(self.model.latent.codes(entries, absent), dict(prompts), name)
+
+    # ---- drawing ----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def canonical(self, look: Look) -> Canonical:
+        """The look's points before posing."""
+        return self.model.canonical(look.codes.to(self.device)).detach()
+
+    @torch.no_grad()
+    def bake(self, look: Look, pose_mlp: bool = True) -> BakedLook:
+        """The look as plain points for playback and export; `pose_mlp` False leaves pose-dependent detail out."""
+        mlp = self.model.pose_mlp if pose_mlp else None
+        return BakedLook.of(self.canonical(look), self.model.joints, mlp, look.name)
+
+    @torch.no_grad()
+    def gaussians(self, look: Look, expr: Tensor, pose: Tensor) -> Gaussians:
+        """Posed Gaussians [F, N, .] of expr [F, 50] and pose [F, 15]."""
+        expr, pose = self._motion(expr, pose)
+        return self.model.pose(self.canonical(look), expr, pose)
+
+    def render(
+        self,
+        look: Look,
+        expr: Tensor,
+        pose: Tensor,
+        camera: Camera | None = None,
+        background: Tensor | float | tuple[float, float, float] = 1.0,
+    ) -> Tensor:
+        """Pictures of a look: expr [F, 50], pose [F, 15] -> [F, H, W, 3] in [0, 1], on the device.
+
+        Args:
+            camera: one camera, or F of them; the camera of the training frames if None.
+            background: grey level or colour behind the person; white unless told.
+        """
+        return self.render_layers(look, expr, pose, camera, background).rgb
+
+    @torch.no_grad()
+    def render_layers(
+        self,
+        look: Look,
+        expr: Tensor,
+        pose: Tensor,
+        camera: Camera | None = None,
+        background: Tensor | float | tuple[float, float, float] = 1.0,
+        labels: bool = False,
+    ) -> Rendering:
+        """Like :meth:`render`, with alpha and, at wish, the part label of every pixel."""
+        expr, pose = self._motion(expr, pose)
+        camera = (camera or self.camera).to(self.device)
+        color = torch.as_tensor(background, dtype=torch.float32, device=self.device).expand(3)
+        canonical = self.canonical(look)
+        extra = torch.nn.functional.one_hot(canonical.labels.long(), len(LABELS)).float() if labels else None
+        images, alphas = [], []
+        for start in range(0, len(expr), FRAMES_AT_ONCE):
+            part = slice(start, start + FRAMES_AT_ONCE)
+            view = camera if camera.viewmat.ndim == 2 else replace(camera, viewmat=camera.viewmat[part])
+            posed = self.model.pose(canonical, expr[part], pose[part])
+            image, alpha = rasterize(posed, view, color, extra)
+            images.append(image)
+            alphas.append(alpha)
+        image, alpha = torch.cat(images), torch.cat(alphas)
+        return Rendering(
+            rgb=image[..., :3].clamp(0, 1),
+            alpha=alpha.clamp(0, 1),
+            labels=_label_of(image[..., 3:], alpha) if labels else None,
+        )
+
+    def _motion(self, expr: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Checked, on the device."""
+        if (
+            expr.ndim != 2
+            or pose.ndim != 2
+            or expr.shape[1] != 50
+            or pose.shape[1] != 15
+            or len(expr) != len(pose)
+        ):
+            raise ValueError(
+                f"expr must be [F, 50] and pose [F, 15], not {list(expr.shape)} and {list(pose.shape)}"
+            )
+        return expr.to(self.device, torch.float32), pose.to(self.device, torch.float32)
+
+    # ---- keeping ----------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the avatar as a folder; an older one there is replaced only once the new one is whole."""
+        from perse.avatar.storage import save_avatar
+
+        return save_avatar(self, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path, device: torch.device | str = "cpu") -> Avatar:
+        """Read what `save` wrote. PerseError names the file that is missing, damaged, foreign or too large."""
+        from perse.avatar.storage import load_avatar
+
+        return load_avatar(Path(folder), device)
+
+
+def _label_of(shares: Tensor, alpha: Tensor) -> Tensor:
+    """Label that covers most of a pixel: shares [F, H, W, L] of every label -> [F, H, W] uint8."""
+    shares = shares.clone()
+    shares[..., 0] += 1 - alpha  # background
+    return shares.argmax(-1).to(torch.uint8)
+
+
+__all__ = ["CATEGORIES", "Attribute", "Avatar", "Codes", "Look", "Rendering"]

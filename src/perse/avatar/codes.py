@@ -1,0 +1,73 @@
+"""Latent codes of a whole avatar, and looks: codes with the words they came from (paper section 4.1, Eqs. 4, 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from perse.errors import PerseError
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The latent code z of one avatar: one code and one presence a category."""
+
+    z: Tensor
+    """[C, d] one code a category, in the order of `LatentSpace.categories`."""
+    presence: Tensor
+    """[C] 1: the part is there, 0: it is not; in between while it fades. It multiplies the part's opacity."""
+
+    def mix(
+        self, other: Codes, weight: float | Tensor, only: int | None = None, by_presence: bool = True
+    ) -> Codes:
+        """Blend towards `other`: weight 0 gives these codes, 1 gives `other`'s (Eq. 13).
+
+        Args:
+            weight: how far, 0 to 1.
+            only: index of the one category to blend; the others stay as they are here.
+            by_presence: a part that only one side has keeps that side's code and merely fades, instead of
+                drifting towards z_zero. Right for fields that draw parts as layers; the paper's field has only
+                the code to tell absence from, and blends the codes alone.
+        """
+        w = torch.zeros_like(self.presence)
+        w[slice(None) if only is None else only] = weight
+        here, there = 1 - w, w
+        if by_presence:
+            a, b = here * self.presence, there * other.presence
+            total = a + b
+            present = total > 0
+            safe = torch.where(present, total, torch.ones_like(total))
+            # Where the part is on both sides alike, the shares are the plain weights.
+            alike = self.presence == other.presence
+            here = torch.where(present & ~alike, a / safe, here)
+            there = torch.where(present & ~alike, b / safe, there)
+        z = here[:, None] * self.z + there[:, None] * other.z
+        return Codes(z, (1 - w) * self.presence + w * other.presence)
+
+    def to(self, device: torch.device | str) -> Codes:
+        """The same codes on another device."""
+        return Codes(self.z.to(device), self.presence.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What an avatar looks like: its codes and the words that chose them."""
+
+    codes: Codes
+    """What the model draws from."""
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    """Prompt of every category that was set; None where the part was taken off."""
+    name: str = "reference"
+    """A few words for captions."""
+
+
+def check_finite(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`value` if it has `shape` and only finite numbers; PerseError otherwise."""
+    if tuple(value.shape) != shape:
+        raise PerseError(f"{name} must have shape {list(shape)}, not {list(value.shape)}")
+    if not bool(torch.isfinite(value).all()):
+        raise PerseError(f"{name} holds numbers that are not finite")
+    return value

@@ -1,0 +1,244 @@
+"""The layered field: every category owns points with learned values and a few learned directions.
+
+Values of a layer's points are ``base + coefficients @ directions``; the K coefficients are a linear map of the
+category's own code, so blending codes blends values linearly, editing is local by construction, and depth order
+makes layers hide one another. Base points answer to no code, except where a category *acts* on them (nose and
+mouth shapes, skin under a beard or without eyebrows). A layer may *yield* to another category (hair to a hat).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from perse.avatar.codes import Codes
+from perse.avatar.fields._closed_form import solve_category
+from perse.avatar.fields.base import FieldConfig, Layout, detach_unless, empty
+from perse.avatar.fields.mlp import normalize_weights
+from perse.avatar.posing import Canonical, layer_slices
+from perse.avatar.start import COLOR, OFFSET, OPACITY, ROTATION, SCALE, VALUES, Points, Start, value_steps
+from perse.dataset import ABSENTABLE
+from perse.head import Binding
+
+if TYPE_CHECKING:
+    from perse.avatar.latent import LatentSpace
+
+SEPARATOR = "_under_"
+NOISE = 1e-3
+"""Size of the random part of new directions: none at all would keep unused ones unused for ever."""
+
+
+class PointLayer(nn.Module):
+    """n points with values of their own, tied to the head."""
+
+    labels: Tensor
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.points = empty(n, 3)
+        self.opacity, self.scale, self.rotation, self.color = (
+            empty(n, 1),
+            empty(n, 3),
+            empty(n, 4),
+            empty(n, 3),
+        )
+        self.E, self.P, self.W = empty(n, 3, 50), empty(n, 3, 36), empty(n, 5)
+        self.register_buffer("labels", torch.zeros(n, dtype=torch.uint8))
+
+    def set_points(self, points: Points) -> None:
+        """Take over the values of a start."""
+        with torch.no_grad():
+            self.points.copy_(points.means)
+            self.opacity.copy_(points.opacity[:, None])
+            self.scale.copy_(points.log_scales)
+            self.rotation.copy_(points.quats)
+            self.color.copy_(points.colors)
+            self.E.copy_(points.E)
+            self.P.copy_(points.P)
+            self.W.copy_(points.W)
+            self.labels.copy_(points.labels)
+
+    def own_values(self) -> Tensor:
+        """[n, 14] values before any code speaks."""
+        return torch.cat(
+            [self.opacity, self.scale, self.rotation, self.color, torch.zeros_like(self.points)], 1
+        )
+
+
+class CategoryLayer(PointLayer):
+    """A category's points, with K directions in which their values may move."""
+
+    def __init__(self, n: int, rank: int) -> None:
+        super().__init__(n)
+        self.directions = empty(rank, n, VALUES)
+
+
+class Action(nn.Module):
+    """How one category changes the base points in its reach."""
+
+    index: Tensor
+
+    def __init__(self, n: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("index", torch.zeros(n, dtype=torch.int64))
+        self.shift = empty(n, VALUES)
+        self.directions = empty(rank, n, VALUES)
+
+
+class Yield(nn.Module):
+    """How one layer's opacity gives way to another category."""
+
+    def __init__(self, n: int, rank: int) -> None:
+        super().__init__()
+        self.shift = empty(n)
+        self.directions = empty(rank, n)
+
+
+class BasisField(nn.Module):
+    """Layers of points over the head; see the module's text."""
+
+    uses_presence = True
+    steps: Tensor
+    coefficients: Mapping[str, nn.Linear]
+    layers: Mapping[str, CategoryLayer]
+    actions: Mapping[str, Action]
+    yields: Mapping[str, Yield]
+
+    def __init__(self, config: FieldConfig, layout: Layout, slots: tuple[str, ...], latent_dim: int) -> None:
+        super().__init__()
+        self.config, self.layout, self.slots = config, layout, slots
+        rank = config.rank
+        # ModuleDicts, typed above as the mappings they are.
+        self.coefficients = _modules({name: nn.Linear(latent_dim, rank, bias=False) for name in slots})
+        self.base = PointLayer(layout.base)
+        self.layers = _modules({name: CategoryLayer(n, rank) for name, n in layout.layers.items()})
+        self.actions = _modules({name: Action(n, rank) for name, n in layout.actions.items()})
+        self.yields = _modules({SEPARATOR.join(p): Yield(layout.layers[p[0]], rank) for p in layout.yields})
+        self.register_buffer("steps", value_steps(config.offset_step), persistent=False)
+        self._targets: dict[str, Binding] = {}
+
+    # ---- starting ---------------------------------------------------------------------------------------
+
+    def initialize(self, start: Start, latent: LatentSpace, generator: torch.Generator) -> None:
+        """Values and directions of the start, solved in closed form: step 0 already shows every known subject."""
+        self.base.set_points(start.base)
+        for name, layer in start.layers.items():
+            self.layers[name].set_points(layer.points)
+        for name, action in start.actions.items():
+            self.actions[name].index.copy_(action.index)
+        with torch.no_grad():
+            self._randomize(generator)
+            for name in self.slots:
+                solve_category(self, name, start, latent)
+        self._targets = {
+            name: Binding(p.E.detach().clone(), p.P.detach().clone(), p.W.detach().clone())
+            for name, p in [("base", self.base), *self.layers.items()]
+        }
+
+    def _randomize(self, generator: torch.Generator) -> None:
+        for linear in self.coefficients.values():
+            linear.weight.copy_(
+                torch.randn(linear.weight.shape, generator=generator) * linear.weight.shape[1] ** -0.5
+            )
+        modules: list[CategoryLayer | Action | Yield] = []
+        modules += [*self.layers.values(), *self.actions.values(), *self.yields.values()]
+        for module in modules:
+            module.directions.copy_(torch.randn(module.directions.shape, generator=generator) * NOISE)
+
+    # ---- evaluating -------------------------------------------------------------------------------------
+
+    def evaluate(self, codes: Codes, learn_flame: bool = True) -> Canonical:
+        """Values of the base and of every layer whose part is there; absent layers are left out before drawing."""
+        presence = dict(zip(self.slots, codes.presence))
+        there = {name for name, p in zip(self.slots, codes.presence.tolist()) if p > 0}
+        coefficients = {name: self.coefficients[name](codes.z[i]) for i, name in enumerate(self.slots)}
+        live: list[tuple[str, PointLayer]] = [("base", self.base)]
+        values = [self._act(self.base.own_values(), coefficients, presence, there)]
+        shown = [torch.ones_like(values[0][:, 0])]
+        for name, layer in self.layers.items():
+            if name in there:
+                own = layer.own_values() + self._along(layer.directions, coefficients[name])
+                values.append(self._give_way(name, own, coefficients, presence, there))
+                shown.append(presence[name].expand(len(own)))
+                live.append((name, layer))
+        value = torch.cat(values)
+        return Canonical(
+            means=torch.cat(tuple(layer.points for _, layer in live)) + value[:, OFFSET],
+            quats=value[:, ROTATION],
+            log_scales=value[:, SCALE],
+            opacity=value[:, OPACITY][:, 0],
+            colors=value[:, COLOR],
+            presence=torch.cat(shown),
+            bindings=[self._binding(layer, learn_flame) for _, layer in live],
+            labels=torch.cat([layer.labels for _, layer in live]),
+            layers=layer_slices([(name, len(layer.points)) for name, layer in live]),
+        )
+
+    def _along(self, directions: Tensor, coefficients: Tensor) -> Tensor:
+        """coefficients [K] @ directions [K, n, 14], in units of a value. [n, 14]"""
+        return (coefficients @ directions.flatten(1)).view(directions.shape[1:]) * self.steps
+
+    def _act(
+        self, values: Tensor, coefficients: dict[str, Tensor], presence: dict[str, Tensor], there: set[str]
+    ) -> Tensor:
+        """Base values [n, 14] with every category's action added; a part that may be absent acts by its presence."""
+        for name, action in self.actions.items():
+            if name in ABSENTABLE and name not in there:
+                continue
+            change = action.shift * self.steps + self._along(action.directions, coefficients[name])
+            values = values.index_add(
+                0, action.index, change * presence[name] if name in ABSENTABLE else change
+            )
+        return values
+
+    def _give_way(
+        self,
+        name: str,
+        values: Tensor,
+        coefficients: dict[str, Tensor],
+        presence: dict[str, Tensor],
+        there: set[str],
+    ) -> Tensor:
+        """Values [n, 14] of layer `name`, its opacities lowered where another category takes its place."""
+        for pair, module in self.yields.items():
+            layer, other = pair.split(SEPARATOR)
+            if layer == name and other in there:
+                change = (module.shift + coefficients[other] @ module.directions) * presence[other]
+                values = torch.cat([values[:, OPACITY] + change[:, None], values[:, 1:]], 1)
+        return values
+
+    def _binding(self, layer: PointLayer, learn: bool) -> Binding:
+        E, P, W = detach_unless(learn, layer.E, layer.P, layer.W)
+        return Binding(E, P, normalize_weights(W) if learn else W)
+
+    # ---- learning ---------------------------------------------------------------------------------------
+
+    def flame_targets(self, canonical: Canonical) -> list[Binding]:
+        """The bindings that the start gave each live layer."""
+        return [self._targets[name] for name in canonical.layers]
+
+    def roles(self) -> dict[str, str]:
+        """By the last part of a parameter's name; a layer's points may wander further than the base's."""
+        kinds = {
+            "directions": "direction",
+            "shift": "direction",
+            "E": "flame",
+            "P": "flame",
+            "W": "flame",
+            "weight": "coefficient",
+        }
+        roles = {}
+        for name, _ in self.named_parameters():
+            kind = name.rsplit(".", 1)[-1]
+            if kind == "points":
+                kind = "position" if name.startswith("base.") else "layer_position"
+            roles[name] = kinds.get(kind, kind)
+        return roles
+
+
+def _modules(named: Mapping[str, nn.Module]) -> Any:
+    """A ModuleDict (returned as Any, so that its owner can say what it maps to)."""
+    return nn.ModuleDict(named)

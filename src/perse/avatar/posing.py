@@ -1,0 +1,151 @@
+"""From canonical points to the Gaussians of a frame: blendshapes, skinning, MLP_pose (paper Eqs. 21-29)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from perse.avatar.networks import SplitMLP
+from perse.head import Binding, blend_rotations, pose_transforms, quaternion_multiply
+from perse.splat import Gaussians
+
+MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(1e-4), math.log(0.025)
+"""Standard deviations stay between 0.1 mm and 25 mm: outside, a Gaussian of a head is noise or fog."""
+
+
+@dataclass
+class Canonical:
+    """One subject in FLAME-canonical space, before activation: what MLP_d and MLP_c give (Eqs. 18-20, 23)."""
+
+    means: Tensor
+    """[N, 3] x_fc in metres."""
+    quats: Tensor
+    """[N, 4], any length."""
+    log_scales: Tensor
+    """[N, 3]"""
+    opacity: Tensor
+    """[N] logits."""
+    colors: Tensor
+    """[N, 3] logits."""
+    presence: Tensor
+    """[N] factor of the opacity."""
+    bindings: list[Binding]
+    """E, P, W in runs that together cover the N points in order (copying them would cost more than using them)."""
+    labels: Tensor
+    """[N] uint8 codes of LABELS."""
+    z: Tensor | None = None
+    """[C * d] the code, where MLP_pose takes it."""
+    layers: dict[str, slice] = field(default_factory=dict)
+    """The points of every layer that is there; "base" always is."""
+
+    def __len__(self) -> int:
+        return int(self.means.shape[0])
+
+    def detach(self) -> Canonical:
+        """The same numbers without a graph."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {k: v.detach() if isinstance(v, Tensor) else v for k, v in plain.items()}
+        plain["bindings"] = [Binding(b.E.detach(), b.P.detach(), b.W.detach()) for b in self.bindings]
+        return Canonical(**plain)
+
+    def select(self, keep: Tensor) -> Canonical:
+        """Only the points where `keep` [N] is true; layers are forgotten."""
+        parts, start = [], 0
+        for b in self.bindings:
+            mask = keep[start : start + len(b.W)]
+            parts.append(Binding(b.E[mask], b.P[mask], b.W[mask]))
+            start += len(b.W)
+        names = ("means", "quats", "log_scales", "opacity", "colors", "presence", "labels")
+        return replace(self, **{n: getattr(self, n)[keep] for n in names}, bindings=parts, layers={})
+
+
+class PoseMLP(nn.Module):
+    """MLP_pose (Eq. 25): small changes of rotation, scale, opacity and colour with a point's displacement.
+
+    Every change is bounded by a tanh, so that a pose never seen in training cannot make points jump in or out.
+    With `latent` = 0 it takes no code: a changed hat then cannot recolour the face.
+    """
+
+    BOUNDS = (0.1,) * 4 + (0.3,) * 3 + (0.5,) + (1.0,) * 3
+    """Largest change: quaternion (4), log scale (3), opacity logit, colour logits (3)."""
+    INPUT_SCALE = 10.0
+    """Displacements are centimetres: bring them near one."""
+
+    bounds: Tensor
+
+    def __init__(self, latent: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.net = SplitMLP(3, latent, width, depth, len(self.BOUNDS))
+        self.register_buffer("bounds", torch.tensor(self.BOUNDS), persistent=False)
+
+    def forward(self, displacement: Tensor, z: Tensor | None) -> tuple[Tensor, ...]:
+        """Displacements [..., N, 3] in metres -> changes of quats, log scales, opacity, colours."""
+        out = torch.tanh(self.net(displacement * self.INPUT_SCALE, z)) * self.bounds
+        quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
+        return quats, scales, opacity[..., 0], colors
+
+
+def skin_canonical(canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    """`perse.head.skin` for points whose E, P, W come in runs (the same numbers; held together by a test).
+
+    Args:
+        joints: rest joints [5, 3]. expr: [F, 50]. pose: [F, 15].
+
+    Returns:
+        posed means [F, N, 3] and rotations [F, N, 4].
+    """
+    transforms, quats, feature = pose_transforms(joints, pose)
+    offsets, blended, rotations = [], [], []
+    for b in canonical.bindings:
+        n = len(b.W)
+        moved = expr @ b.E.reshape(n * 3, -1).T + feature @ b.P.reshape(n * 3, -1).T  # [F, n * 3]
+        offsets.append(moved.unflatten(-1, (n, 3)))
+        blended.append(b.W @ transforms.flatten(-2))  # [F, n, 12]
+        rotations.append(blend_rotations(b.W, quats))
+    moved = canonical.means + torch.cat(offsets, -2)  # [F, N, 3]
+    matrix = torch.cat(blended, -2).unflatten(-1, (3, 4))
+    posed = (matrix[..., :3] * moved[..., None, :]).sum(-1) + matrix[..., 3]
+    return posed, torch.cat(rotations, -2)
+
+
+def pose_canonical(
+    canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor, pose_mlp: PoseMLP | None = None
+) -> Gaussians:
+    """The Gaussians of F frames of one subject (Eqs. 21-29). Without `pose_mlp` (warm-up), Eq. 25 is left out.
+
+    Args:
+        joints: rest joints [5, 3]. expr: [F, 50]. pose: [F, 15].
+
+    Returns:
+        Gaussians; what does not change between frames has no leading F.
+    """
+    means, rotations = skin_canonical(canonical, joints, expr, pose)
+    quats = quaternion_multiply(
+        rotations, F.normalize(canonical.quats, dim=-1)
+    )  # Rot(r, dx_d / dx_fc), Eq. 29
+    log_scales, opacity, colors = canonical.log_scales, canonical.opacity, canonical.colors
+    if pose_mlp is not None:
+        d_quats, d_scales, d_opacity, d_colors = pose_mlp(means - canonical.means, canonical.z)
+        quats = quats + d_quats
+        log_scales, opacity, colors = log_scales + d_scales, opacity + d_opacity, colors + d_colors
+    return Gaussians(
+        means=means,
+        quats=F.normalize(quats, dim=-1),
+        scales=log_scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE).exp(),
+        opacities=opacity.sigmoid() * canonical.presence,
+        colors=colors.sigmoid(),
+    )
+
+
+def layer_slices(sizes: Sequence[tuple[str, int]]) -> dict[str, slice]:
+    """Consecutive slices of the given sizes, by name."""
+    slices, start = {}, 0
+    for name, size in sizes:
+        slices[name] = slice(start, start + size)
+        start += size
+    return slices

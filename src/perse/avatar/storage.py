@@ -1,0 +1,321 @@
+"""An avatar on disk: a folder without pickles, checked before it is believed.
+
+avatar.json         version, sizes, camera, head
+weights.safetensors every weight (and the features f_I, f_T of every learned attribute)
+subjects.json       the subjects: ids, attributes, prompts, latent codes
+head.safetensors    joints and shape of the head
+preview.png         the reference at rest
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from perse.avatar.fields import FieldConfig, Layout
+from perse.avatar.latent import LatentConfig
+from perse.avatar.model import AvatarModel, ModelConfig
+from perse.avatar.subjects import MAX_SUBJECTS, LearnedSubject
+from perse.dataset import CATEGORIES, camera_from_json, camera_to_json, to_uint8
+from perse.errors import PerseError
+
+if TYPE_CHECKING:
+    from perse.avatar.avatar import Avatar
+
+FORMAT, VERSION = "perse avatar", 1
+MAX_JSON, MAX_TENSORS = 64 << 20, 8 << 30
+MAX_POINTS, MAX_WIDTH, MAX_FEATURES = 4_000_000, 4096, 16384
+FILES = ("avatar.json", "subjects.json", "weights.safetensors", "head.safetensors")
+
+
+def save_avatar(avatar: Avatar, folder: Path) -> Path:
+    """Write to a folder aside, then rename it into place."""
+    if folder.exists() and not (folder / "avatar.json").is_file() and any(folder.iterdir()):
+        raise PerseError(f"{folder} holds something that is not an avatar; choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        aside.mkdir()
+        _write(avatar, aside)
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
+            folder.rename(old)
+            aside.rename(folder)
+            shutil.rmtree(old)
+        else:
+            aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(avatar: Avatar, folder: Path) -> None:
+    from PIL import Image
+
+    model = avatar.model
+    latent = model.latent
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "weights.safetensors")
+    head = {
+        "joints": model.joints.cpu().contiguous(),
+        "betas": avatar.betas.contiguous(),
+        "rest_expr": avatar.rest[0].cpu().contiguous(),
+        "rest_pose": avatar.rest[1].cpu().contiguous(),
+    }
+    save_file(head, folder / "head.safetensors")
+    _dump(
+        folder / "avatar.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": asdict(model.config),
+            "layout": model.field.layout.to_json(),
+            "entries": len(latent.features),
+            "features": list(latent.split),
+            "categories": list(latent.categories),
+            "camera": camera_to_json(avatar.camera),
+            "head": avatar.head_name,
+        },
+    )
+    _dump(folder / "subjects.json", {"subjects": [_subject_json(avatar, s) for s in avatar.subjects]})
+    picture = avatar.render(avatar.reference, avatar.rest[0][None], avatar.rest[1][None])[0]
+    Image.fromarray(to_uint8(picture).numpy()).save(folder / "preview.png")
+
+
+def _subject_json(avatar: Avatar, subject: LearnedSubject) -> dict[str, Any]:
+    """A subject with its codes as plain numbers, for other programs; loading takes codes from the weights."""
+    codes = avatar.look_of(subject.id).codes
+    rows = {a.category: avatar.model.latent.categories.index(a.category) for a in subject.attributes}
+    names = rows or {name: i for i, name in enumerate(avatar.model.latent.categories)}
+    return {
+        **subject.to_json(),
+        "codes": {name: codes.z[i].tolist() for name, i in names.items()},
+        "presence": {name: float(codes.presence[i]) for name, i in names.items()},
+    }
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+# ---- loading ----------------------------------------------------------------------------------------------
+
+
+def load_avatar(folder: Path, device: torch.device | str = "cpu") -> Avatar:
+    """Validate and read; see `Avatar.load`."""
+    from perse.avatar.avatar import Avatar
+
+    if not folder.is_dir():
+        raise PerseError(f"there is no avatar folder at {folder}")
+    for name in FILES:
+        _require(folder / name)
+    info = _read_json(folder / "avatar.json")
+    if info.get("format") != FORMAT:
+        raise PerseError(f"{folder / 'avatar.json'}: this is not a perse avatar")
+    if info.get("version") != VERSION:
+        raise PerseError(
+            f"{folder / 'avatar.json'}: written as version {info.get('version')!r}; this perse reads {VERSION}. "
+            "Train it anew, or use the perse that wrote it"
+        )
+    try:
+        model = _empty_model(info)
+        camera = camera_from_json(info.get("camera"))
+        head_name = _text(info.get("head"), "head")
+    except PerseError as error:
+        raise PerseError(f"{folder / 'avatar.json'}: {error}") from error
+    _fill(model, folder / "weights.safetensors")
+    head = _read_tensors(
+        folder / "head.safetensors",
+        {"joints": (5, 3), "betas": (100,), "rest_expr": (50,), "rest_pose": (15,)},
+    )
+    subjects = _subjects(folder / "subjects.json", len(model.latent.features))
+    rest = (head["rest_expr"], head["rest_pose"])
+    return Avatar(model.to(device), subjects, camera, head["betas"], rest, head_name)
+
+
+def _require(path: Path) -> None:
+    """A plain file of bounded size, not a link that could lead elsewhere."""
+    limit = MAX_JSON if path.suffix == ".json" else MAX_TENSORS
+    if path.is_symlink():
+        raise PerseError(f"{path} is a symbolic link; put the file itself there")
+    if not path.is_file():
+        raise PerseError(f"{path} is missing: the avatar is not whole")
+    if path.stat().st_size > limit:
+        raise PerseError(f"{path} has {path.stat().st_size} bytes, more than the {limit} allowed")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise PerseError(f"{path} is not valid JSON ({error}); it may be damaged") from error
+    if not isinstance(value, dict):
+        raise PerseError(f"{path} must hold a JSON object")
+    return value
+
+
+def _empty_model(info: dict[str, Any]) -> AvatarModel:
+    """A model of the described sizes without memory: sizes are judged before anything is allocated."""
+    config = info.get("model")
+    if not isinstance(config, dict):
+        raise PerseError("the model's sizes are missing")
+    field = _config(FieldConfig, config.get("field"), "model.field")
+    latent = _config(LatentConfig, config.get("latent"), "model.latent")
+    rest = {k: v for k, v in config.items() if k not in ("field", "latent")}
+    model_config = _config(ModelConfig, {**rest, "field": field, "latent": latent}, "model")
+    for name, value, limit in (
+        ("field.rank", field.rank, MAX_WIDTH),
+        ("field.width", field.width, MAX_WIDTH),
+        ("field.depth", field.depth, 64),
+        ("field.frequencies", field.frequencies, 32),
+        ("latent.dim", latent.dim, MAX_WIDTH),
+        ("latent.hidden", latent.hidden, MAX_WIDTH),
+        ("pose_width", model_config.pose_width, MAX_WIDTH),
+        ("pose_depth", model_config.pose_depth, 64),
+    ):
+        _count(value, limit, name)
+    if field.kind not in ("basis", "mlp"):
+        raise PerseError(f"unknown field {field.kind!r}")
+    features = info.get("features")
+    if not isinstance(features, list) or len(features) != 2:
+        raise PerseError("features must be two numbers")
+    image, text = (_count(f, MAX_FEATURES, "features") for f in features)
+    entries = _count(info.get("entries"), MAX_SUBJECTS, "entries")
+    with torch.device("meta"):
+        return AvatarModel(model_config, _layout(info.get("layout")), entries, image, text)
+
+
+def _config(kind: type, value: Any, name: str) -> Any:
+    """A config dataclass from JSON: known names, plain numbers."""
+    if not isinstance(value, dict):
+        raise PerseError(f"{name} is missing")
+    known = {f.name: f for f in fields(kind)}
+    unknown = sorted(set(value) - set(known))
+    if unknown:
+        raise PerseError(f"{name} has an unknown entry {unknown[0]!r}")
+    for key, entry in value.items():
+        if entry is not None and not isinstance(entry, (bool, int, float, str, FieldConfig, LatentConfig)):
+            raise PerseError(f"{name}.{key} must be a plain value")
+        kind_of = str(known[key].type)
+        whole = isinstance(entry, int) and not isinstance(entry, bool)
+        if "int" in kind_of and not whole and not (entry is None and "None" in kind_of):
+            raise PerseError(f"{name}.{key} must be a whole number")
+    return kind(**value)
+
+
+def _layout(value: Any) -> Layout:
+    if not isinstance(value, dict) or set(value) != {"base", "layers", "actions", "yields"}:
+        raise PerseError("layout must hold base, layers, actions and yields")
+    sizes: dict[str, dict[str, int]] = {}
+    for part in ("layers", "actions"):
+        if not isinstance(value[part], dict) or not set(value[part]) <= set(CATEGORIES):
+            raise PerseError(f"layout.{part} must name categories")
+        sizes[part] = {k: _count(n, MAX_POINTS, f"layout.{part}.{k}") for k, n in value[part].items()}
+    pairs = value["yields"]
+    if not isinstance(pairs, list):
+        raise PerseError("layout.yields must be a list of pairs")
+    for pair in pairs:
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or pair[0] not in sizes["layers"]
+            or pair[1] not in CATEGORIES
+        ):
+            raise PerseError(f"layout.yields: {pair!r} is not a layer and a category")
+    base = _count(value["base"], MAX_POINTS, "layout.base")
+    return Layout(base, sizes["layers"], sizes["actions"], tuple((a, b) for a, b in pairs))
+
+
+def _count(value: Any, limit: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+        raise PerseError(f"{name} must be a whole number from 0 to {limit}, not {value!r}")
+    return value
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or len(value) > 1000:
+        raise PerseError(f"{name} must be a short text")
+    return value
+
+
+def _fill(model: AvatarModel, path: Path) -> None:
+    """Load weights whose names, shapes and types are exactly those of the empty model."""
+    expected = {name: (tuple(t.shape), t.dtype) for name, t in model.state_dict().items()}
+    tensors = _read_tensors(
+        path, {k: s for k, (s, _) in expected.items()}, {k: d for k, (_, d) in expected.items()}
+    )
+    model.load_state_dict(tensors, assign=True)
+    for module in model.modules():  # buffers that are not saved were left without memory
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_meta:
+                module.register_buffer(name, _constant(module, name), persistent=False)
+    _check_indices(model, path)
+
+
+def _constant(module: torch.nn.Module, name: str) -> Tensor:
+    """A buffer that is the same in every avatar."""
+    from perse.avatar.posing import PoseMLP
+    from perse.avatar.start import value_steps
+
+    if isinstance(module, PoseMLP) and name == "bounds":
+        return torch.tensor(PoseMLP.BOUNDS)
+    config = getattr(module, "config", None)
+    if name == "steps" and isinstance(config, FieldConfig):
+        return value_steps(config.offset_step)
+    raise AssertionError(f"{type(module).__name__}.{name} has no constant")
+
+
+def _check_indices(model: AvatarModel, path: Path) -> None:
+    """Indices that point outside would crash, or worse, later."""
+    limits = {"entry_category": len(model.latent.categories), "index": model.field.layout.base}
+    for name, tensor in model.state_dict().items():
+        limit = limits.get(name.rsplit(".", 1)[-1])
+        if limit is not None and tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
+            raise PerseError(f"{path}: {name} points outside the avatar")
+
+
+def _read_tensors(
+    path: Path, shapes: dict[str, tuple[int, ...]], dtypes: dict[str, torch.dtype] | None = None
+) -> dict[str, Tensor]:
+    """Tensors of exactly these names, shapes and types, with finite numbers."""
+    tensors = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            if names != set(shapes):
+                odd = sorted(names ^ set(shapes))[0]
+                raise PerseError(f"{path}: tensor {odd!r} is {'unknown' if odd in names else 'missing'}")
+            for name, shape in shapes.items():
+                found = tuple(file.get_slice(name).get_shape())
+                if found != shape:
+                    raise PerseError(f"{path}: {name} must have shape {list(shape)}, not {list(found)}")
+                tensors[name] = file.get_tensor(name)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PerseError(f"{path} is not a readable safetensors file ({error}); it may be damaged") from error
+    for name, tensor in tensors.items():
+        dtype = (dtypes or {}).get(name, torch.float32)
+        if tensor.dtype != dtype:
+            raise PerseError(f"{path}: {name} must be {dtype}, not {tensor.dtype}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise PerseError(f"{path}: {name} holds numbers that are not finite")
+    return tensors
+
+
+def _subjects(path: Path, entries: int) -> tuple[LearnedSubject, ...]:
+    value = _read_json(path).get("subjects")
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_SUBJECTS:
+        raise PerseError(f"{path}: holds no list of subjects")
+    try:
+        return tuple(LearnedSubject.from_json(v, entries) for v in value)
+    except PerseError as error:
+        raise PerseError(f"{path}: {error}") from error
