@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from perse.assets import store
 from perse.assets.manifest import ASSETS, Asset
@@ -40,7 +41,7 @@ def pull_assets(names: Sequence[str] = (), everything: bool = False, say: Print 
             continue
         start = time.monotonic()
         try:
-            store.fetch(asset, report=lambda text, prefix=prefix: say(f"{prefix}: {text}"))
+            store.fetch(asset, report=partial(_say_about, say, prefix))
         except PerseError as error:
             say(f"{prefix}: failed")
             failures.append(f"{asset.name}: {error}")
@@ -68,6 +69,10 @@ def verify_assets(names: Sequence[str] = (), say: Print = print) -> None:
         else:
             say(f"{asset.name}: right")
     _raise_if_any(failures)
+
+
+def _say_about(say: Print, prefix: str, text: str) -> None:
+    say(f"{prefix}: {text}")
 
 
 def _chosen(names: Sequence[str]) -> list[Asset]:

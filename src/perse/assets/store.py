@@ -78,6 +78,8 @@ def verify(asset: Asset) -> None:
         PerseError: a file is missing, or is not what it should be.
     """
     folder = cache_folder() / asset.name
+    with suppress(OSError):
+        _record_file(asset).unlink()  # whatever was true before
     missing = _missing(asset)
     if missing:
         raise PerseError(f"{folder / missing[0].to} is missing; run: perse assets pull {asset.name}")
@@ -100,7 +102,12 @@ def fetch(asset: Asset, report: Callable[[str], None] | None = None) -> None:
     cache = cache_folder()
     archive = asset.archive
     say = report or (lambda text: print(f"perse: {text}", file=sys.stderr, flush=True))
-    (cache / ".locks").mkdir(parents=True, exist_ok=True)
+    try:
+        (cache / ".locks").mkdir(parents=True, exist_ok=True)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise PerseError(
+            f"the cache folder {cache} cannot be used: {error}. PERSE_CACHE chooses another."
+        ) from error
     with FileLock(cache / ".locks" / f"{archive.filename}.lock"):
         if not _missing(asset):  # another process brought it while this one waited
             verify(asset)
@@ -115,8 +122,8 @@ def fetch(asset: Asset, report: Callable[[str], None] | None = None) -> None:
         work.mkdir(parents=True)
         try:
             package = _obtain(archive, work, asset, say)
-            together = [other for other in ASSETS if other.archive == archive and other is not asset]
-            for wanted in [asset, *together]:
+            absent = [other for other in ASSETS if other.archive == archive and not is_started(other)]
+            for wanted in [asset, *(other for other in absent if other is not asset)]:
                 _install(wanted, package, work / "unpacked" / wanted.name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
