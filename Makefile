@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt $(wildcard native/* native/*/*)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format clean
+.PHONY: help venv install native demo test lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,16 @@ install: $(INSTALLED) ## Install PERSE and its tools into .venv, building the na
 $(INSTALLED): pyproject.toml $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+native: | $(BIN)/python ## Build only the rasterizer, in place under src/
+	@test -x $(BIN)/cmake -a -x $(BIN)/ninja && $(BIN)/python -c 'import nanobind' 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet 'cmake>=3.24' ninja 'nanobind>=2.4,<4'
+	$(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_BUILD_TYPE=Release
+	$(BIN)/cmake --build build/native
+	@for file in build/native/_native*.so; do \
+		to=src/perse/splat/$$(basename $$file); cp $$file $$to.new && mv -f $$to.new $$to; \
+	done # renamed, so that programs that have the old one loaded live on
 
 demo: install ## Build the avatar of the bundled portrait into runs/demo
 	$(BIN)/perse build --portrait astronaut --out runs/demo --preset demo

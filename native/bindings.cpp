@@ -1,0 +1,132 @@
+// The Python module perse.splat._native. Shapes are checked in Python (perse/splat/rasterize.py); the types here make
+// sure that nothing but contiguous float32 arrays on the CPU reaches the kernels.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include "dispatch.h"
+#include "render.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+template <typename Shape>
+using In = nb::ndarray<const float, Shape, nb::c_contig, nb::device::cpu>;
+template <typename Shape>
+using Out = nb::ndarray<float, Shape, nb::c_contig, nb::device::cpu>;
+
+using Vectors3 = In<nb::shape<-1, 3>>;
+using Vectors4 = In<nb::shape<-1, 4>>;
+using Vector = In<nb::ndim<1>>;
+using Rows = In<nb::ndim<2>>;
+using Viewmat = In<nb::shape<4, 4>>;
+using Intrinsics = In<nb::shape<3, 3>>;
+using Image = In<nb::ndim<3>>;
+
+// Owns a state for as long as Python (the autograd graph) does.
+class StateHandle {
+ public:
+  explicit StateHandle(std::unique_ptr<perse::RenderState> state) : state_(std::move(state)) {}
+  StateHandle(StateHandle&&) = default;
+  ~StateHandle() {
+    if (state_) perse::recycle(std::move(state_));
+  }
+  perse::RenderState& state() { return *state_; }
+
+ private:
+  std::unique_ptr<perse::RenderState> state_;
+};
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+perse::Scene make_scene(const Vectors3& means, const Vectors4& quats, const Vectors3& scales, const Vector& opacities,
+                        const Rows& channels, const Viewmat& viewmat, const Intrinsics& intrinsics,
+                        const Vector& background, size_t height, size_t width) {
+  const size_t count = means.shape(0);
+  require(quats.shape(0) == count && scales.shape(0) == count && opacities.shape(0) == count && channels.shape(0) == count,
+          "means, quats, scales, opacities and channels must have the same length");
+  require(count <= (size_t{1} << 27), "too many Gaussians");
+  require(channels.shape(1) >= 1 && channels.shape(1) <= 65536, "between 1 and 65536 channels");
+  require(background.shape(0) == channels.shape(1), "background must have one value for each channel");
+  require(width >= 1 && width <= 16384 && height >= 1 && height <= 16384, "image sides must be 1 to 16384 pixels");
+  perse::Scene scene;
+  scene.count = static_cast<int>(count);
+  scene.channel_count = static_cast<int>(channels.shape(1));
+  scene.width = static_cast<int>(width);
+  scene.height = static_cast<int>(height);
+  scene.means = means.data();
+  scene.quats = quats.data();
+  scene.scales = scales.data();
+  scene.opacities = opacities.data();
+  scene.channels = channels.data();
+  scene.viewmat = viewmat.data();
+  scene.intrinsics = intrinsics.data();
+  scene.background = background.data();
+  return scene;
+}
+
+StateHandle forward(Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels, Viewmat viewmat,
+                    Intrinsics intrinsics, Vector background, Out<nb::ndim<3>> image, Out<nb::ndim<2>> alpha,
+                    int threads, const std::string& instruction_set) {
+  const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
+                                        image.shape(0), image.shape(1));
+  require(image.shape(2) == channels.shape(1), "image must have one value for each channel");
+  require(alpha.shape(0) == image.shape(0) && alpha.shape(1) == image.shape(1), "alpha must have the size of the image");
+  nb::gil_scoped_release release;
+  return StateHandle(perse::render_forward(scene, image.data(), alpha.data(), threads, instruction_set));
+}
+
+void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels,
+              Viewmat viewmat, Intrinsics intrinsics, Vector background, Image image, Rows alpha, Image grad_image,
+              Rows grad_alpha, Out<nb::shape<-1, 3>> grad_means, Out<nb::shape<-1, 4>> grad_quats,
+              Out<nb::shape<-1, 3>> grad_scales, Out<nb::ndim<1>> grad_opacities, Out<nb::ndim<2>> grad_channels,
+              nb::ndarray<double, nb::shape<16>, nb::c_contig, nb::device::cpu> grad_camera, bool camera_wanted) {
+  perse::RenderState& state = handle.state();
+  const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
+                                        image.shape(0), image.shape(1));
+  require(scene.count == state.count && scene.channel_count == state.channel_count && scene.width == state.width &&
+              scene.height == state.height,
+          "the inputs are not those of the forward call");
+  for (size_t k = 0; k < 3; ++k) require(grad_image.shape(k) == image.shape(k), "grad_image must be shaped like image");
+  for (size_t k = 0; k < 2; ++k) {
+    require(alpha.shape(k) == image.shape(k) && grad_alpha.shape(k) == image.shape(k), "alpha must have the size of the image");
+  }
+  require(image.shape(2) == channels.shape(1), "image must have one value for each channel");
+  require(grad_means.shape(0) == means.shape(0) && grad_quats.shape(0) == means.shape(0) &&
+              grad_scales.shape(0) == means.shape(0) && grad_opacities.shape(0) == means.shape(0) &&
+              grad_channels.shape(0) == means.shape(0) && grad_channels.shape(1) == channels.shape(1),
+          "gradients must be shaped like the inputs");
+  const perse::Gradients gradients = {grad_means.data(),     grad_quats.data(),    grad_scales.data(),
+                                      grad_opacities.data(), grad_channels.data(), camera_wanted ? grad_camera.data() : nullptr};
+  nb::gil_scoped_release release;
+  perse::render_backward(state, scene, image.data(), alpha.data(), grad_image.data(), grad_alpha.data(), gradients);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  nb::set_leak_warnings(false);  // graphs that are alive when Python ends are no mistake
+  m.doc() = "Gaussian splatting on the CPU; use it through perse.splat.rasterize.";
+  nb::class_<StateHandle>(m, "RenderState");
+  m.def("instruction_sets", &perse::instruction_sets, "Names of the kernels that run here, the fastest first.");
+  m.def("forward", &forward, nb::arg("means").noconvert(), nb::arg("quats").noconvert(), nb::arg("scales").noconvert(),
+        nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(), nb::arg("viewmat").noconvert(),
+        nb::arg("K").noconvert(), nb::arg("background").noconvert(), nb::arg("image").noconvert(),
+        nb::arg("alpha").noconvert(), nb::arg("threads"), nb::arg("isa"),
+        "Draws into image and alpha; returns what backward needs.");
+  m.def("backward", &backward, nb::arg("state"), nb::arg("means").noconvert(), nb::arg("quats").noconvert(),
+        nb::arg("scales").noconvert(), nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(),
+        nb::arg("viewmat").noconvert(), nb::arg("K").noconvert(), nb::arg("background").noconvert(),
+        nb::arg("image").noconvert(), nb::arg("alpha").noconvert(), nb::arg("grad_image").noconvert(),
+        nb::arg("grad_alpha").noconvert(), nb::arg("grad_means").noconvert(), nb::arg("grad_quats").noconvert(),
+        nb::arg("grad_scales").noconvert(), nb::arg("grad_opacities").noconvert(), nb::arg("grad_channels").noconvert(),
+        nb::arg("grad_camera").noconvert(), nb::arg("camera_wanted"), "Writes the gradients of one forward call.");
+}

@@ -1,0 +1,90 @@
+#include "binning.h"
+
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "thread_pool.h"
+
+namespace perse {
+namespace {
+
+constexpr int kRadixBits = 11, kRadixSize = 1 << kRadixBits, kRadixPasses = 3;
+
+int digit(uint32_t key, int pass) { return static_cast<int>(key >> (kRadixBits * pass)) & (kRadixSize - 1); }
+
+// Stable radix sort of the drawn Gaussians by depth. The bits of positive floats are ordered as the floats are.
+// Returns the sorted Gaussian numbers and how many there are.
+std::pair<const uint32_t*, int> sort_by_depth(int count, const float* depths, BinningScratch& scratch) {
+  uint32_t *keys = scratch.keys[0].resize(count), *other_keys = scratch.keys[1].resize(count);
+  uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
+  std::vector<uint32_t> counts(kRadixPasses * kRadixSize, 0);
+  int drawn = 0;
+  for (int id = 0; id < count; ++id) {
+    if (!(depths[id] > 0.f)) continue;
+    uint32_t key;
+    std::memcpy(&key, &depths[id], sizeof key);
+    keys[drawn] = key;
+    ids[drawn++] = static_cast<uint32_t>(id);
+    for (int pass = 0; pass < kRadixPasses; ++pass) ++counts[pass * kRadixSize + digit(key, pass)];
+  }
+  for (int pass = 0; pass < kRadixPasses && drawn; ++pass) {
+    uint32_t* start = &counts[pass * kRadixSize];
+    if (start[digit(keys[0], pass)] == static_cast<uint32_t>(drawn)) continue;  // all share this digit
+    uint32_t total = 0;
+    for (int d = 0; d < kRadixSize; ++d) total += std::exchange(start[d], total);
+    for (int k = 0; k < drawn; ++k) {
+      const uint32_t to = start[digit(keys[k], pass)]++;
+      other_keys[to] = keys[k];
+      other_ids[to] = ids[k];
+    }
+    std::swap(keys, other_keys);
+    std::swap(ids, other_ids);
+  }
+  return {ids, drawn};
+}
+
+}  // namespace
+
+void bin_gaussians(int count, const float* depths, const TileRect* rects, int parts, BinningScratch& scratch,
+                   TileLists& lists) {
+  const auto [order, drawn] = sort_by_depth(count, depths, scratch);
+  const int tiles = lists.tiles(), tiles_x = lists.tiles_x;
+  uint32_t* begin = lists.begin.resize(tiles + 1);
+  lists.end.resize(tiles);
+  if (static_cast<int>(scratch.counts.size()) < parts) scratch.counts.resize(parts);
+
+  // Each part takes a contiguous range of the depth order: it counts, then writes behind the parts before it.
+  const auto for_each_tile = [&, order = order, drawn = drawn](int part, auto&& visit) {
+    const int first = static_cast<int>(static_cast<int64_t>(drawn) * part / parts);
+    const int last = static_cast<int>(static_cast<int64_t>(drawn) * (part + 1) / parts);
+    for (int k = first; k < last; ++k) {
+      const TileRect rect = rects[order[k]];
+      for (int y = rect.y0; y < rect.y1; ++y) {
+        for (int x = rect.x0; x < rect.x1; ++x) visit(y * tiles_x + x, order[k]);
+      }
+    }
+  };
+  run_parts(parts, [&](int part) {
+    std::vector<uint32_t>& counts = scratch.counts[part];
+    counts.assign(tiles, 0);
+    for_each_tile(part, [&](int tile, uint32_t) { ++counts[tile]; });
+  });
+  uint64_t total = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    begin[tile] = static_cast<uint32_t>(total);
+    for (int part = 0; part < parts; ++part) {
+      total += std::exchange(scratch.counts[part][tile], static_cast<uint32_t>(total));
+    }
+  }
+  if (total > UINT32_MAX - kPrefetch) throw std::length_error("the Gaussians cover too many tiles");
+  begin[tiles] = static_cast<uint32_t>(total);
+  uint32_t* list = lists.list.resize(total + kPrefetch);
+  std::memset(list + total, 0, kPrefetch * sizeof *list);
+  run_parts(parts, [&](int part) {
+    std::vector<uint32_t>& next = scratch.counts[part];
+    for_each_tile(part, [&](int tile, uint32_t id) { list[next[tile]++] = id; });
+  });
+}
+
+}  // namespace perse

@@ -1,0 +1,32 @@
+// Which Gaussians each tile must blend, near to far.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "buffers.h"
+#include "types.h"
+
+namespace perse {
+
+// Room that one call needs and the next can use again.
+struct BinningScratch {
+  AlignedBuffer<uint32_t> keys[2], ids[2];
+  std::vector<std::vector<uint32_t>> counts;  // for each part, one counter a tile
+};
+
+struct TileLists {
+  AlignedBuffer<uint32_t> list;   // Gaussian numbers, tile after tile
+  AlignedBuffer<uint32_t> begin;  // [tiles + 1] into list
+  AlignedBuffer<uint32_t> end;    // [tiles] filled by the forward pass
+  int tiles_x = 0, tiles_y = 0;
+  int tiles() const { return tiles_x * tiles_y; }
+};
+
+// Lists the drawn Gaussians (depth > 0) of every tile by depth; equal depths keep their order. lists.tiles_x and
+// tiles_y are set by the caller. The result does not depend on `parts`.
+void bin_gaussians(int count, const float* depths, const TileRect* rects, int parts, BinningScratch& scratch,
+                   TileLists& lists);
+
+}  // namespace perse

@@ -1,0 +1,20 @@
+// Compiled once for each instruction set: the including file defines PERSE_ISA (a namespace) and PERSE_USE_*.
+#include "backward.h"
+#include "forward.h"
+#include "project.h"
+
+#define PERSE_TEXT_OF(name) #name
+#define PERSE_TEXT(name) PERSE_TEXT_OF(name)
+
+namespace perse {
+namespace PERSE_ISA {
+
+extern const Kernel kernel;
+const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
+                       project,
+                       {forward_tile<3>, forward_tile<4>, forward_tile<8>},
+                       {backward_tile<3>, backward_tile<4>, backward_tile<8>},
+                       unproject};
+
+}  // namespace PERSE_ISA
+}  // namespace perse

@@ -1,0 +1,3 @@
+#define PERSE_ISA avx2
+#define PERSE_USE_AVX2
+#include "kernel.inl"

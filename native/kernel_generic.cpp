@@ -1,0 +1,2 @@
+#define PERSE_ISA generic
+#include "kernel.inl"

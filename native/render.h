@@ -1,0 +1,56 @@
+// One image, forward and backward.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "binning.h"
+#include "buffers.h"
+#include "types.h"
+
+namespace perse {
+
+// What the caller passes in; all arrays are contiguous.
+struct Scene {
+  int count, channel_count, width, height;
+  const float* means;       // [N, 3]
+  const float* quats;       // [N, 4]
+  const float* scales;      // [N, 3]
+  const float* opacities;   // [N]
+  const float* channels;    // [N, C]
+  const float* viewmat;     // [4, 4]
+  const float* intrinsics;  // [3, 3]
+  const float* background;  // [C]
+};
+
+struct Gradients {
+  float *means, *quats, *scales, *opacities, *channels;  // out, shaped like the inputs
+  double* camera;                                        // out [16], see UnprojectJob; null if not wanted
+};
+
+// What the backward pass of one image needs from its forward pass. Nothing else is shared between calls, so forward and
+// backward calls of many images may come in any order.
+struct RenderState {
+  const Kernel* kernel = nullptr;
+  int count = 0, channel_count = 0, width = 0, height = 0, parts = 0;
+  AlignedBuffer<Record> records;
+  AlignedBuffer<float> depths;
+  AlignedBuffer<TileRect> rects;
+  TileLists lists;
+  std::mutex in_use;  // passes with many channels rewrite the records
+};
+
+// Draws scene into image [H, W, C] and alpha [H, W].
+std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, int threads,
+                                            const std::string& instruction_set);
+
+// Gradients, given those of the image and of alpha. The sums are made in an order that depends on the number of threads
+// of the forward call only, so results repeat bit by bit.
+void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
+                     const float* grad_image, const float* grad_alpha, const Gradients& gradients);
+
+// Hands a state's memory on to later calls.
+void recycle(std::unique_ptr<RenderState> state);
+
+}  // namespace perse

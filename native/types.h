@@ -1,0 +1,99 @@
+// Plain data that the driver and the kernels hand one another. No standard library here: see simd.h.
+#pragma once
+
+#include <stdint.h>
+
+namespace perse {
+
+constexpr int kTileSize = 16;        // pixels a side; a tile is drawn by one thread
+constexpr int kBlockSize = 4;        // pixels a side; a block is the unit that a Gaussian hits or misses
+constexpr int kBlocksPerTile = 16;   // 4 x 4
+constexpr int kPixelsPerBlock = 16;  // 4 x 4, row by row
+constexpr int kMaxChunk = 8;         // channels blended in one pass
+constexpr int kGradientRow = 16;     // floats in a gradient row: 6 of shape and place, up to 8 channels, 2 unused
+constexpr int kPrefetch = 16;        // tile lists are this much longer than used, so that look-ahead stays inside
+
+// The classic 3DGS rules; perse/splat/_reference.py defines the same numbers.
+constexpr float kNearPlane = 0.01f;
+constexpr float kBlur = 0.3f;
+constexpr float kMaxAlpha = 0.999f;
+constexpr float kMinTransmittance = 1e-4f;
+constexpr float kMaxSigma = 3.33f;
+constexpr float kLog2MinAlpha = -7.994353436858858f;  // log2(1 / 255)
+constexpr float kLog2E = 1.4426950408889634f;
+
+struct CameraParameters {
+  float rotation[9];  // rows of the upper left 3 x 3 of viewmat
+  float translation[3];
+  float fx, fy, cx, cy;
+  int width, height;
+};
+
+// A projected Gaussian as the tiles read it: one cache line. Its alpha at (mean_x + dx, mean_y + dy) is
+// 2^(log2_opacity + xx dx^2 + xy dx dy + yy dy^2); (xx, xy, yy) is negative definite and holds the factor log2(e).
+struct alignas(64) Record {
+  float mean_x, mean_y;
+  float xx, xy, yy;
+  float log2_opacity;
+  float ridge_y;  // for a given dx, alpha is largest at dy = ridge_y * dx
+  float ridge_x;  // for a given dy, alpha is largest at dx = ridge_x * dy
+  float channel[kMaxChunk];
+};
+
+// Tiles that a Gaussian may touch: x in [x0, x1), y in [y0, y1). Empty if it is not drawn.
+struct TileRect {
+  uint16_t x0, x1, y0, y1;
+};
+
+struct ProjectJob {
+  CameraParameters camera;
+  int channel_count;       // all channels; the first kMaxChunk go into the records
+  const float* means;      // [N, 3]
+  const float* quats;      // [N, 4]
+  const float* scales;     // [N, 3]
+  const float* opacities;  // [N]
+  const float* channels;   // [N, channel_count]
+  Record* records;         // out [N]
+  TileRect* rects;         // out [N]
+  float* depths;           // out [N]; -1 if the Gaussian is not drawn
+};
+
+struct TileJob {
+  int width, height, tiles_x;
+  int channel_count;            // stride of the images
+  int first_channel, channels;  // the channels of this pass; the records hold them
+  const Record* records;
+  const uint32_t* list;        // Gaussians of each tile, near to far
+  const uint32_t* tile_begin;  // [tiles + 1] into list
+  uint32_t* tile_end;          // [tiles] behind the last Gaussian that any pixel saw; forward writes it
+  const float* background;     // [channel_count]
+  float* image;                // [H, W, channel_count]; forward writes it
+  float* alpha;                // [H, W]; forward writes it
+  const float* grad_image;     // backward only, like image
+  const float* grad_alpha;     // backward only, like alpha; null in all passes but the first
+};
+
+struct UnprojectJob {
+  ProjectJob input;            // records, rects are not used
+  const float* gradient_rows;  // [N, kGradientRow], see backward.h
+  float* grad_means;           // out [N, 3]
+  float* grad_quats;           // out [N, 4]
+  float* grad_scales;          // out [N, 3]
+  float* grad_opacities;       // out [N]
+};
+
+// The functions that are compiled once for each instruction set.
+struct Kernel {
+  const char* name;
+  // Projects Gaussians [begin, end); begin is a multiple of 16.
+  void (*project)(const ProjectJob& job, int begin, int end);
+  // Draws one tile, for passes of up to 3, 4 and 8 channels.
+  void (*forward_tile[3])(const TileJob& job, int tile);
+  // Adds the gradients of one tile to rows[Gaussian * kGradientRow].
+  void (*backward_tile[3])(const TileJob& job, int tile, float* rows);
+  // Gradient rows to gradients of the inputs, for Gaussians [begin, end). If camera_sums is not null, adds to it
+  // the gradient of viewmat's upper three rows [12] and of fx, fy, cx, cy [4].
+  void (*unproject)(const UnprojectJob& job, int begin, int end, double* camera_sums);
+};
+
+}  // namespace perse
