@@ -1,0 +1,244 @@
+"""The person as parts see them: the rest head as numpy arrays, the photo's light, roots on the skin, collisions.
+
+Everything here is in the rest head's frame (expr = 0, pose = 0), metres, float64. "Template points" are the same
+surface points on the average head, where regions are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from perse.head import PARTS
+from perse.studio.groups import Skinned
+from perse.studio.puppet import Puppet
+from perse.studio.regions import IBUG68
+
+Array = NDArray[np.float64]
+SKIN = PARTS.index("skin")
+ROOT, NECK, JAW = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Points on the skin from which something grows, N of them."""
+
+    face: NDArray[np.int64]  # [N]
+    bary: Array  # [N, 3]
+    points: Array  # [N, 3]
+    normals: Array  # [N, 3]
+    template: Array  # [N, 3]
+
+    def __len__(self) -> int:
+        return len(self.face)
+
+    def take(self, index: NDArray) -> Roots:
+        """The chosen rows (mask or indices)."""
+        return Roots(
+            self.face[index],
+            self.bary[index],
+            self.points[index],
+            self.normals[index],
+            self.template[index],
+        )
+
+
+class Body:
+    """What hair and cloth may not enter: a cloud of surface points with outward normals."""
+
+    def __init__(self, points: Array, normals: Array) -> None:
+        self.points, self.normals = points, normals
+        self._tree = cKDTree(points)
+
+    def height(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
+        """How far [N] points are outside the surface (negative: inside), and the nearest surface point."""
+        _, near = self._tree.query(x)
+        return ((x - self.points[near]) * self.normals[near]).sum(1), near
+
+    def push_out(self, x: Array, margin: Array | float) -> Array:
+        """Points moved along the nearest normal until they are ``margin`` metres outside."""
+        height, near = self.height(x)
+        return x + np.maximum(margin - height, 0.0)[:, None] * self.normals[near]
+
+
+class Sitter:
+    """Numpy views of a puppet's rest head and light, and the helpers that every part uses."""
+
+    def __init__(self, puppet: Puppet) -> None:
+        self.puppet = puppet
+        head = puppet.head
+        self.faces = head.faces.numpy()
+        self.template = head.v_template.numpy().astype(float)
+        self.rest = puppet.rest_vertices().numpy().astype(float)
+        self.normals = puppet.rest_normals().numpy().astype(float)
+        self.skin_faces = np.flatnonzero((head.face_part == SKIN).numpy())
+        self.skin_vertices = np.flatnonzero((head.vertex_part == SKIN).numpy())
+        self.landmarks = puppet.rest_landmarks().numpy().astype(float)  # [478, 3]
+        self.marks = puppet.regions.landmarks.numpy().astype(float)  # [478, 3] on the template
+        self.eye = puppet.regions.eye.numpy().astype(float)  # [3] on the template
+        self.brow_y = puppet.regions.brow_height  # on the template
+        self.exposure = puppet.light.exposure
+
+    # ---- landmarks --------------------------------------------------------------------------------------
+
+    @property
+    def marks68(self) -> Array:
+        """[68, 3] the iBUG-68 landmarks on the template."""
+        return self.marks[list(IBUG68)]
+
+    @property
+    def rest68(self) -> Array:
+        """[68, 3] the iBUG-68 landmarks on the rest head."""
+        return self.landmarks[list(IBUG68)]
+
+    # ---- light ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def view(self) -> Array:
+        """[3] unit vector from the head to the photo's camera."""
+        viewmat = self.puppet.portrait.camera.viewmat.numpy().astype(float)
+        centre = -viewmat[:3, :3].T @ viewmat[:3, 3]
+        return centre / np.linalg.norm(centre)
+
+    @cached_property
+    def light(self) -> Array:
+        """[3] unit vector to the light."""
+        return self.puppet.light.direction.numpy().astype(float)
+
+    def shade(self, normals: Array, low: float = 0.3, high: float = 1.3) -> Array:
+        """How bright [N] a matt surface with these unit normals is."""
+        n = torch.from_numpy(np.ascontiguousarray(normals, dtype=np.float32))
+        return self.puppet.light.shade(n, low, high).numpy().astype(float)
+
+    # ---- surfaces ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def body(self) -> Body:
+        """The skin of the head, neck and shoulders."""
+        corners = self.faces[self.skin_faces]
+        points = np.concatenate([self.rest[corners].mean(1), self.rest[self.skin_vertices]])
+        normals = np.concatenate([self.normals[corners].mean(1), self.normals[self.skin_vertices]])
+        return Body(points, unit(normals))
+
+    @cached_property
+    def dressed_body(self) -> Body:
+        """Skin and clothes, for what falls on the shoulders."""
+        points, normals = [self.body.points], [self.body.normals]
+        for group in clothes_groups(self.puppet):
+            means = group.means.numpy().astype(float)[::7]
+            facing = quat_axis(group.quats.numpy().astype(float)[::7], 2)
+            out = means - self.rest.mean(0)
+            out[:, 1] = 0.02  # clothes face outwards and a little up
+            points.append(means)
+            normals.append(facing * np.sign((facing * out).sum(1, keepdims=True) + 1e-12))
+        return Body(np.concatenate(points), np.concatenate(normals))
+
+    def grow_roots(
+        self, density: Callable[[Array], Array], count: int, rng: np.random.Generator
+    ) -> Roots:
+        """``count`` roots on the skin, area-uniform times ``density`` (template points [M, 3] -> 0..1).
+
+        Roots come in random order, so that the first few are spread like all.
+        """
+        corners = self.faces[self.skin_faces]
+        at_centre = density(self.template[corners].mean(1))
+        at_corners = density(self.template)[corners].max(1)
+        bound = np.maximum(at_centre, at_corners)  # [F] at least the density anywhere in the triangle
+        edges = self.rest[corners]
+        area = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1)
+        weight = area * bound
+        if weight.sum() <= 0:
+            raise ValueError("grow_roots: the density is zero everywhere on the skin")
+        found: list[tuple[NDArray, Array]] = []
+        missing = count
+        for _ in range(20):
+            tried = max(2 * missing, 64)
+            pick = rng.choice(len(corners), tried, p=weight / weight.sum())
+            bary = _random_bary(tried, rng)
+            template = (self.template[corners[pick]] * bary[..., None]).sum(1)
+            accept = rng.random(tried) * np.maximum(bound[pick], 1e-6) < density(template)
+            found.append((pick[accept], bary[accept]))
+            missing -= int(accept.sum())
+            if missing <= 0:
+                break
+        pick = np.concatenate([f[0] for f in found])[:count]
+        bary = np.concatenate([f[1] for f in found])[:count]
+        return self.roots_at(self.skin_faces[pick], bary)
+
+    def roots_at(self, face: NDArray[np.int64], bary: Array) -> Roots:
+        """The roots at given places of the surface."""
+        corners = self.faces[face]
+        return Roots(
+            face=face,
+            bary=bary,
+            points=(self.rest[corners] * bary[..., None]).sum(1),
+            normals=unit((self.normals[corners] * bary[..., None]).sum(1)),
+            template=(self.template[corners] * bary[..., None]).sum(1),
+        )
+
+
+def clothes_groups(puppet: Puppet) -> list[Skinned]:
+    """The groups that are clothes."""
+    from perse.studio.puppet import label_code
+
+    code = label_code("clothes")
+    return [
+        group
+        for group in puppet.groups.values()
+        if isinstance(group, Skinned) and len(group) and bool((group.labels == code).float().mean() > 0.5)
+    ]
+
+
+def _random_bary(count: int, rng: np.random.Generator) -> Array:
+    """Uniform barycentric coordinates [N, 3]."""
+    ab = rng.random((count, 2))
+    ab = np.where(ab.sum(1, keepdims=True) > 1, 1 - ab, ab)
+    return np.c_[1 - ab.sum(1), ab]
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors [..., 3] divided by their length."""
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
+
+
+def smoothstep(x: Array | float, low: float, high: float) -> Array:
+    """0 below ``low``, 1 above ``high``, smooth between (``low`` < ``high``)."""
+    t = np.clip((np.asarray(x, dtype=float) - low) / (high - low), 0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def wander(points: Array, seed: int, frequency: float) -> Array:
+    """Smooth vector noise [N, 3] of about unit size; ``frequency`` in radians a metre."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros_like(points)
+    for _ in range(5):
+        wave = rng.normal(0, frequency, 3)
+        for axis in range(3):
+            total[:, axis] += np.sin(points @ np.roll(wave, axis) + rng.random() * 2 * np.pi)
+    return total / 3
+
+
+def quat_axis(quats: Array, axis: int) -> Array:
+    """The images [N, 3] of a basis vector under unit quaternions [N, 4]."""
+    w, x, y, z = quats.T
+    columns = {
+        0: (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        1: (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        2: (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    }
+    return np.stack(columns[axis], 1)
+
+
+def regions_mask(function: Callable[..., torch.Tensor]) -> Callable[[Array], Array]:
+    """A torch mask of :class:`perse.studio.regions.Regions` as a numpy function."""
+
+    def mask(points: Array) -> Array:
+        return function(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))).numpy().astype(float)
+
+    return mask

@@ -1,0 +1,105 @@
+"""Strands: polylines that grow from roots, gather into locks, curl, and become Gaussians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from perse.studio._geometry import matrix_to_quat
+from perse.studio.parts._sitter import Array, unit
+
+
+@dataclass(frozen=True)
+class Segments:
+    """One Gaussian a segment, strand after strand: N = strands * segments."""
+
+    means: Array  # [N, 3]
+    quats: Array  # [N, 4] wxyz, the first axis along the strand
+    scales: Array  # [N, 3]
+    tangents: Array  # [N, 3]
+    along: Array  # [N] 0 at the root, 1 at the tip
+    strand: NDArray[np.int64]  # [N]
+
+    def take(self, index: NDArray) -> Segments:
+        """The chosen rows."""
+        return Segments(
+            self.means[index],
+            self.quats[index],
+            self.scales[index],
+            self.tangents[index],
+            self.along[index],
+            self.strand[index],
+        )
+
+
+def segments_of(strands: Array, width: float | Array, taper: float = 0.5, overlap: float = 0.58) -> Segments:
+    """Gaussians of polylines [S, M, 3].
+
+    ``width`` is sigma across in metres (one, or one a strand [S]); it shrinks by ``taper`` towards the tip.
+    """
+    count, points = strands.shape[:2]
+    step = strands[:, 1:] - strands[:, :-1]
+    length = np.linalg.norm(step, axis=2)  # [S, M - 1]
+    tangents = unit(step).reshape(-1, 3)
+    along = (np.arange(points - 1) + 0.5) / (points - 1)
+    across = np.broadcast_to(np.asarray(width, float).reshape(-1, 1), (count, 1)) * (1 - taper * along)[None]
+    side = np.where(np.abs(tangents[:, 1:2]) < 0.9, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
+    side = unit(np.cross(tangents, side))
+    frames = np.stack([tangents, side, np.cross(tangents, side)], -1)
+    quats = matrix_to_quat(torch.from_numpy(frames)).numpy()
+    scales = np.stack([(length * overlap).ravel(), across.ravel(), across.ravel()], 1)
+    return Segments(
+        means=((strands[:, 1:] + strands[:, :-1]) / 2).reshape(-1, 3),
+        quats=quats,
+        scales=np.maximum(scales, 2e-5),
+        tangents=tangents,
+        along=np.tile(along, count),
+        strand=np.repeat(np.arange(count), points - 1),
+    )
+
+
+def lock_of(roots: Array, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each root [S, 3] the index of the root that leads its lock of about ``size`` strands."""
+    leaders = rng.choice(len(roots), max(1, len(roots) // max(size, 1)), replace=False)
+    _, nearest = cKDTree(roots[leaders]).query(roots)
+    return leaders[nearest]
+
+
+def gather(strands: Array, leader: NDArray[np.int64], strength: float, keep: float = 0.5) -> Array:
+    """Pull every strand towards its leader, more towards the tip; ``keep`` of the root distance stays."""
+    along = np.linspace(0, 1, strands.shape[1])[None, :, None]
+    pull = strength * along**0.8
+    offset = strands[:, :1] - strands[leader][:, :1]
+    return strands * (1 - pull) + pull * (strands[leader] + offset * keep)
+
+
+def arc_length(strands: Array) -> Array:
+    """Metres from the root [S, M]."""
+    step = np.linalg.norm(strands[:, 1:] - strands[:, :-1], axis=2)
+    return np.concatenate([np.zeros((len(strands), 1)), np.cumsum(step, 1)], 1)
+
+
+def helix(strands: Array, radius: Array, pitch: Array, phase: Array, flat: float = 1.0) -> tuple[Array, Array]:
+    """Wind polylines [S, M, 3] into helices around themselves.
+
+    ``radius`` [S, M] metres, ``pitch`` [S] metres a turn, ``phase`` [S] radians; ``flat`` < 1 squashes the
+    helix towards a wave in one plane. Returns the strands and the unit directions [S, M, 3] from the axis.
+    """
+    tangent = unit(np.gradient(strands, axis=1))
+    first = unit(np.cross(tangent, np.array([0.3, 0.1, 1.0])))
+    second = np.cross(tangent, first)
+    angle = 2 * np.pi * arc_length(strands) / pitch[:, None] + phase[:, None]
+    direction = np.cos(angle)[..., None] * first + flat * np.sin(angle)[..., None] * second
+    return strands + radius[..., None] * direction, direction
+
+
+def frizz(strands: Array, amount: float, rng: np.random.Generator) -> Array:
+    """Small random bends, none at the root; ``amount`` in metres at the tip."""
+    noise = rng.normal(0, 1, strands.shape)
+    noise = np.cumsum(noise, 1) / np.sqrt(np.arange(1, strands.shape[1] + 1))[None, :, None]
+    along = np.linspace(0, 1, strands.shape[1])[None, :, None]
+    return strands + noise * amount * along
