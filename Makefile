@@ -24,10 +24,11 @@ install: $(INSTALLED) ## Install PERSE and its tools into .venv, building the na
 
 # Redone when the dependencies or the native code change; new Python files are found without it.
 $(INSTALLED): pyproject.toml $(NATIVE) | $(BIN)/python
+	@echo "Installing PERSE into $(VENV): some minutes, about 2 GB."
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-native: | $(BIN)/python ## Build only the rasterizer, in place under src/
+native: | $(BIN)/python ## Build only the rasterizer, for work with PYTHONPATH=src (make install builds it too)
 	@test -x $(BIN)/cmake -a -x $(BIN)/ninja && $(BIN)/python -c 'import nanobind' 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet 'cmake>=3.24' ninja 'nanobind>=2.4,<4'
 	$(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
