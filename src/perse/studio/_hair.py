@@ -18,7 +18,6 @@ from perse.studio._image import (
     HAIR,
     Array,
     Photo,
-    dilate,
     edge_distance,
     fill_holes,
     smoothstep,
@@ -33,6 +32,12 @@ HEAD_RADIUS = 0.085
 """Metres: the relief of the hair bulges like a ball of this radius at its silhouette."""
 MIN_HAIR_PIXELS = 400
 LABEL = LABELS.index("hair")
+SKULL = np.array([0.0, 0.05, -0.012])
+"""Middle of the skull in the head frame."""
+NAPE = np.array([0.0, -0.02, -0.08])
+UNDER_SHADE = 0.62
+"""Brightness of the ground under the locks."""
+SIDE_LOCKS, BACK_LOCKS = 12000, 7000
 
 
 @dataclass(frozen=True)
@@ -62,22 +67,23 @@ def lift_hair(
     if (photo.hair > 0.5).sum() < MIN_HAIR_PIXELS:
         return {}
     field = _field(photo, view, vertices, head, regions)
+    wall = _find_wall(field, photo, view)
     return {
         "hair": _front(field, photo, view, pose),
         "hair_inner": _inner(field, photo, view, pose),
         "hair_back": _back(field, view, pose),
-        "hair_rim": _rim(field, photo, view, pose, vertices, regions, head),
+        "hair_rim": _rim(field, wall, view, pose),
+        "hair_locks": _locks(field, wall, photo, view, pose),
     }
 
 
 def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regions) -> HairField:
     faces = head.faces.numpy()
-    skull_centre = np.array([[0.0, 0.05, -0.012]])
-    centre_depth = float(view.camera_space(skull_centre)[0, 2])
+    centre_depth = float(view.camera_space(SKULL[None])[0, 2])
     pixel = view.metres_per_pixel(centre_depth)
     _, near = view.depth_map(vertices, faces)
     far = view.far_depth_map(vertices, faces)
-    nape = view.project(np.array([[0.0, -0.02, -0.08]]))[0, 1]
+    nape = view.project(NAPE[None])[0, 1]
     above = np.arange(photo.size)[:, None] < nape
     hair = photo.hair > 0.5
     face_or_hair = np.isin(photo.part, (FACE_SKIN, HAIR, BODY_SKIN)) & above
@@ -139,8 +145,7 @@ def _clean_colors(photo: Photo) -> tuple[Array, Array]:
     nearest = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
     spread = cv2.GaussianBlur(photo.image[nearest[0], nearest[1]], (0, 0), 1.2)
     inside = smoothstep(ndimage.gaussian_filter(photo.hair, 1), 0.8, 0.97)
-    on_face = smoothstep(dilate(photo.skin, 5), 0.1, 0.4)
-    keep = np.maximum(inside, on_face)[..., None]
+    keep = inside[..., None]
     return photo.image * keep + spread * (1 - keep), spread
 
 
@@ -152,53 +157,53 @@ def _front(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Ski
 
 def _inner(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
     """A dark copy 6 mm inside: closes what shows between the discs of the front at a slant."""
-    mask = _every_other(photo) & (photo.hair > 0.8)
+    mask = _every(3, photo.hair.shape) & (photo.hair > 0.8)
     mask &= ndimage.binary_erosion(photo.hair > 0.5, iterations=5)
     colors = field.colors[mask] * 0.55
     opacity = np.full(mask.sum(), 0.95)
     return relief_group(
-        field.front + 0.006, mask, colors, opacity, LABEL, view, pose, hanging_weights, step=2
+        field.front + 0.006, mask, colors, opacity, LABEL, view, pose, hanging_weights, step=3
     )
 
 
-def _back(field: HairField, view: View, pose: PoseAtPhoto) -> Skinned:
-    grid = np.zeros(field.behind.shape, bool)
-    grid[::2, ::2] = True
-    mask = grid & field.behind
-    locks = _locks(field.back.shape, seed=1)[mask][:, None]
-    colors = (field.spread[mask] * 0.5 + 0.5 * field.mean) * 0.85 * locks
-    opacity = np.full(mask.sum(), 0.95)
-    return relief_group(field.back, mask, colors, opacity, LABEL, view, pose, hanging_weights, step=2)
-
-
-def _locks(shape: tuple[int, int], seed: int) -> Array:
-    """Brightness [H, W] around 1 that runs in vertical streaks, as hair hangs."""
-    noise = np.random.default_rng(seed).normal(0, 1, shape)
-    streaks = ndimage.gaussian_filter(noise, (14, 1.1))
-    return 1 + 0.13 * streaks / streaks.std()
-
-
-def _every_other(photo: Photo) -> Array:
-    grid = np.zeros((photo.size, photo.size), bool)
-    grid[::2, ::2] = True
+def _every(step: int, shape: tuple[int, ...]) -> Array:
+    """A grid of every ``step``-th pixel."""
+    grid = np.zeros(shape, bool)
+    grid[::step, ::step] = True
     return grid
 
 
-def _rim(
-    field: HairField,
-    photo: Photo,
-    view: View,
-    pose: PoseAtPhoto,
-    vertices: Array,
-    regions: Regions,
-    head: Head,
-) -> Skinned:
-    """A wall from the front relief to the back along the outer silhouette, else a gap shows from the side.
+def _back(field: HairField, view: View, pose: PoseAtPhoto) -> Skinned:
+    """The dark ground of the back of the head."""
+    mask = _every(3, field.behind.shape) & field.behind
+    colors = (field.spread[mask] * 0.4 + 0.6 * field.mean) * UNDER_SHADE
+    opacity = np.full(mask.sum(), 0.95)
+    return relief_group(
+        field.back, mask, colors, opacity, LABEL, view, pose, hanging_weights, step=3, cap=0.01
+    )
 
-    Its brightness runs in bands around the head (constant depth), the way hair falls over it.
-    """
-    samples = 18
-    nape = view.project(np.array([[0.0, -0.02, -0.08]]))[0, 1]
+
+@dataclass(frozen=True)
+class _Wall:
+    """The strip between the front relief and the back, along the outer silhouette."""
+
+    rows: Array  # [R] pixels of the silhouette
+    columns: Array  # [R]
+    front: Array  # [R] metres
+    back: Array  # [R] metres
+    inward: Array  # [R, 2] unit vector to the middle of the hair, pixels
+
+    def points(self, index: Array, t: Array, pull: float, view: View) -> Array:
+        """World points [M, 3] of the wall: silhouette pixel ``index`` [M], 0 front to 1 back ``t`` [M]."""
+        depth = self.front[index] * (1 - t) + self.back[index] * t
+        x = self.columns[index] + 0.5 + self.inward[index, 0] * pull
+        y = self.rows[index] + 0.5 + self.inward[index, 1] * pull
+        local = (np.stack([x, y], 1) - view.centre) / view.focal * depth[:, None]
+        return view.world(np.concatenate([local, depth[:, None]], 1))
+
+
+def _find_wall(field: HairField, photo: Photo, view: View) -> _Wall:
+    nape = view.project(NAPE[None])[0, 1]
     whole = fill_holes(field.silhouette & (field.behind | (photo.hair > 0.5)))
     rim = whole & ~ndimage.binary_erosion(whole, iterations=2)
     rim &= np.arange(photo.size)[:, None] < nape + 200
@@ -208,33 +213,76 @@ def _rim(
     rows, columns = rim.nonzero()
     front = field.front[rows, columns]
     back = np.where(field.behind[rows, columns], field.back[rows, columns], field.centre_depth + 0.02)
-    back = np.maximum(back, front + 0.004)
-    t = (np.arange(samples) + 0.5) / samples
-    depth = front[:, None] * (1 - t) + back[:, None] * t  # [R, samples]
-    # pull the wall in by three pixels, so that the front keeps its soft border
-    centre = np.array([columns.mean(), rows.mean()])
-    inward = centre - np.stack([columns, rows], 1)
+    inward = np.array([columns.mean(), rows.mean()]) - np.stack([columns, rows], 1)
     inward = inward / (np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9)
-    x = (columns + 0.5 + inward[:, 0] * 3)[:, None] * np.ones(samples)
-    y = (rows + 0.5 + inward[:, 1] * 3)[:, None] * np.ones(samples)
-    pixels = np.stack([x, y], -1)
-    local = np.concatenate([(pixels - view.centre) / view.focal * depth[..., None], depth[..., None]], -1)
-    rng = np.random.default_rng(2)
-    bands = 1 + 0.10 * np.interp(t * 24, np.arange(25), rng.normal(0, 1, 25))
-    base = field.spread[rows, columns] * 0.6 + 0.4 * field.mean
-    shade = (1 - 0.22 * t) * bands + rng.normal(0, 0.05, depth.shape)
-    colors = (base[:, None] * shade[..., None]).reshape(-1, 3)
-    length = np.repeat((back - front) / samples, samples)
-    scales = np.stack(
-        [np.maximum(length * 0.8, 8e-4), np.full_like(length, 1.3e-3), np.full_like(length, 1.3e-3)], 1
-    )
+    return _Wall(rows, columns, front, np.maximum(back, front + 0.004), inward)
+
+
+def _rim(field: HairField, wall: _Wall, view: View, pose: PoseAtPhoto) -> Skinned:
+    """The dark ground of the wall; without it a gap shows from the side."""
+    samples = 14
+    index = np.repeat(np.arange(len(wall.rows)), samples)
+    t = np.tile((np.arange(samples) + 0.5) / samples, len(wall.rows))
+    base = field.spread[wall.rows, wall.columns] * 0.5 + 0.5 * field.mean
+    colors = base[index] * (UNDER_SHADE * (1 - 0.2 * t))[:, None]
+    length = ((wall.back - wall.front) / samples)[index]
+    width = np.full_like(length, 1.3e-3)
+    scales = np.stack([np.maximum(length * 0.8, 8e-4), width, width], 1)
     along_depth = matrix_to_quat(torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]))
     return place(
-        torch.from_numpy(view.world(local.reshape(-1, 3))).float(),
-        along_depth.expand(len(colors), 4),
+        torch.from_numpy(wall.points(index, t, 4.0, view)).float(),
+        along_depth.expand(len(index), 4),
         torch.from_numpy(scales).float(),
         colors,
-        np.full(len(colors), 0.9),
+        np.full(len(index), 0.9),
+        LABEL,
+        view,
+        pose,
+        hanging_weights,
+    )
+
+
+def _locks(field: HairField, wall: _Wall, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
+    """Thin locks over the ground at the sides and the back, in colours of the photo's own hair.
+
+    They fall down the surface, so that a turned head shows hair and not the smear of one pixel.
+    """
+    rng = np.random.default_rng(2)
+    area = wall.back - wall.front
+    index = rng.choice(len(area), SIDE_LOCKS, p=area / area.sum())
+    t = rng.random(SIDE_LOCKS)
+    side = wall.points(index, t, rng.uniform(2.0, 4.0), view)
+    pixels = np.stack([wall.rows[index], wall.columns[index]], 1).astype(float)
+    pixels += wall.inward[index][:, ::-1] * rng.uniform(3, 30, (SIDE_LOCKS, 1)) + rng.normal(
+        0, 4, (SIDE_LOCKS, 2)
+    )
+    rows, columns = field.behind.nonzero()
+    pick = rng.integers(0, len(rows), BACK_LOCKS)
+    depth = field.back[rows[pick], columns[pick]] + rng.uniform(0, 0.003, BACK_LOCKS)
+    local = (np.stack([columns[pick], rows[pick]], 1) + 0.5 - view.centre) / view.focal * depth[:, None]
+    back = view.world(np.concatenate([local, depth[:, None]], 1))
+    pixels = np.concatenate(
+        [pixels, np.stack([rows[pick], columns[pick]], 1) + rng.normal(0, 6, (BACK_LOCKS, 2))]
+    )
+    points = np.concatenate([side, back])
+    normal = points - SKULL
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    down = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.12, points.shape)
+    down -= normal * (down * normal).sum(1, keepdims=True)
+    down /= np.linalg.norm(down, axis=1, keepdims=True)
+    row, column = np.clip(pixels, 0, photo.size - 1).astype(int).T
+    shade = np.exp(rng.normal(0, 0.10, len(points))) * (0.92 + 0.10 * normal[:, 1])
+    shade *= np.concatenate([1 - 0.15 * t, np.full(BACK_LOCKS, 0.82)])
+    length = rng.uniform(0.003, 0.0065, len(points))
+    scales = np.stack([length, np.full_like(length, 9e-4), np.full_like(length, 5e-4)], 1)
+    frames = np.stack([down, np.cross(normal, down), normal], -1)
+    to_camera = torch.from_numpy(view.rotation @ frames).float()
+    return place(
+        torch.from_numpy(points).float(),
+        matrix_to_quat(to_camera),
+        torch.from_numpy(scales).float(),
+        field.spread[row, column] * shade[:, None],
+        np.full(len(points), 0.85),
         LABEL,
         view,
         pose,

@@ -145,5 +145,5 @@ def _mend_body(foreground: Array, landmarks: Array) -> tuple[Array, Array]:
     padded = np.pad(foreground > 0.5, padding, mode="edge")
     closed = ndimage.binary_closing(padded, iterations=18)[padding:-padding, padding:-padding]
     closed = fill_holes(np.pad(closed, ((0, 1), (0, 0)), constant_values=True))[:-1]
-    holes = closed & below_chin & (foreground < 0.6)
+    holes = ndimage.binary_opening(closed & below_chin & (foreground < 0.6), iterations=2)
     return np.where(holes, 0.97, foreground).astype(np.float32), holes

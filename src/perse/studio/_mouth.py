@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from perse.head import Head, pose_transforms, rasterize_mesh
-from perse.studio._image import Array, Photo, erode, smoothstep
+from perse.studio._image import Array, Photo, erode, sample, smoothstep
 from perse.studio._skin import LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, Surface, mouth_mask_at
 from perse.studio._view import View
 from perse.studio.regions import LIPS_INNER, Regions
@@ -27,8 +27,8 @@ def inner_faces(head: Head, regions: Regions) -> Array:
     centre = marks[[13, 14]].mean(0)
     width = np.abs(marks[61, 0] - marks[291, 0])
     middle = vertices[faces].mean(1)
-    near = (np.abs(middle[:, 0]) < width) & (np.abs(middle[:, 1] - centre[1]) < width)
-    near &= (head.face_part == SKIN).numpy() & (middle[:, 2] < centre[2] + 0.02)
+    near = (np.abs(middle[:, 0]) < 0.7 * width) & (np.abs(middle[:, 1] - centre[1]) < 0.8 * width)
+    near &= (head.face_part == SKIN).numpy() & (middle[:, 2] > centre[2] - 1.4 * width)
     around = np.abs(middle - centre).max(1) < 0.09
     seen = np.zeros(len(faces), bool)
     for yaw in (-60, -30, 0, 30, 60):
@@ -128,15 +128,8 @@ def color_mouth(
         occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / 0.020), 0.18, 1)[:, None]
         painted = painted * facing * occlusion
         keep = shown[rows] & (part == UPPER_TEETH)
-        colors[rows] = np.where(keep, photo_colors(surface, photo, rows), painted)
+        colors[rows] = np.where(keep, sample(photo.image, surface.pixels[rows]), painted)
     return colors
-
-
-def photo_colors(surface: Surface, photo: Photo, rows: Array) -> Array:
-    """The photo at some discs [M, 3]."""
-    from perse.studio._image import sample
-
-    return sample(photo.image, surface.pixels[rows])
 
 
 def _teeth_and_gums(points: Array, color: Array, upper: bool) -> Array:

@@ -34,7 +34,7 @@ def relief_group(
     pose: PoseAtPhoto,
     weights: Callable[[Tensor], Tensor],
     *,
-    step: int = 1,
+    step: float = 1,
     cap: float = 0.006,
 ) -> Skinned:
     """One disc for each pixel of ``mask`` [H, W] on the surface ``depth`` [H, W] (metres).

@@ -18,6 +18,8 @@ from perse.studio.regions import Regions
 
 SKIN, LEFT_EYE, RIGHT_EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES = range(1, len(PARTS))
 MAX_CUTS = 14
+PRIOR_WEIGHT = 1e-3
+"""How fast the completed colour returns to the median skin, away from what was seen (about 3 cm)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Surface:
 def cut_surface(
     head: Head, regions: Regions, vertices: Array, depth: Array, view: View, inner_faces: Array
 ) -> Surface:
-    """Cut the triangles into k^2 pieces each, about 1.3 pixels on the face and 2.6 behind it.
+    """Cut the triangles into k^2 pieces each, about 1.4 pixels on the face, 3 behind it.
 
     vertices [V, 3] in the photo's pose, its depth map [H, W], inner_faces [F] bool.
     """
@@ -85,8 +87,9 @@ def cut_surface(
 
 def _piece_size(centre: Array, face_part: Array, inner_faces: Array) -> Array:
     """Size in pixels of the pieces of each triangle."""
-    front = smoothstep(centre[:, 2], -0.02, 0.04) * smoothstep(centre[:, 1], -0.09, -0.06)
-    size = 2.6 - 1.3 * front
+    front = smoothstep(centre[:, 2], 0.0, 0.05) * smoothstep(centre[:, 1], -0.09, -0.06)
+    torso = 1 - smoothstep(centre[:, 1], -0.15, -0.10)
+    size = 3.2 - 1.8 * front + 2.0 * torso
     size[(face_part == LEFT_EYE) | (face_part == RIGHT_EYE)] = 1.0
     size[(face_part >= UPPER_TEETH) & (face_part <= TONGUE)] = 1.5
     size[inner_faces] = 3.0
@@ -133,9 +136,9 @@ def color_skin(surface: Surface, photo: Photo, regions: Regions, lid: Array) -> 
     prior = np.median((observed / shade[:, None])[sure], 0)
     graph = SurfaceGraph(surface.template[rows])
     target, weight = _mirrored(surface.template[rows], albedo, confidence[rows], graph)
-    filled = graph.fill(target, weight, prior)
+    filled = graph.fill(target, weight, prior, PRIOR_WEIGHT)
     clean_weight = _without_brows(surface.template[rows], target, weight, lid[rows], prior, regions)
-    clean = graph.fill(target, clean_weight, prior)
+    clean = graph.fill(target, clean_weight, prior, PRIOR_WEIGHT)
     return SkinColors(
         observed=observed,
         confidence=confidence,
@@ -170,6 +173,9 @@ def _mirrored(points: Array, albedo: Array, weight: Array, graph: SurfaceGraph) 
 
     The mirror image is first corrected by a smooth field, so that it meets the seen half without a seam.
     """
+    weight = np.where(
+        weight < 0.4, 0, weight
+    )  # borders carry shadow and bleeding: better no witness than these
     _, twin = cKDTree(points).query(points * [-1, 1, 1])
     both = weight * weight[twin]
     correction = graph.fill(albedo - albedo[twin], both * 5, np.zeros(3), 1e-3)
@@ -195,17 +201,32 @@ def lit(colors: SkinColors, albedo: Array, surface: Surface, rng: np.random.Gene
     """Colours [N, 3]: the photo's where it is trusted, else albedo times light with a little grain."""
     result = colors.observed.copy()
     trust = smoothstep(colors.confidence[colors.rows], 0.35, 0.85)[:, None]
-    grain = rng.normal(0, 0.012, (len(colors.rows), 1))
+    grain = rng.normal(0, 0.012, (len(colors.rows), 1)) + _mottling(surface.template[colors.rows], rng)
     made = (albedo + grain) * colors.shade[colors.rows, None]
     result[colors.rows] = made + trust * (result[colors.rows] - made)
     return np.clip(result, 0, 1)
 
 
-def seen_in_photo(surface: Surface, photo: Photo) -> Array:
-    """[N] 0..1: the photo shows this skin, even where its colour is not trusted for the light."""
+def _mottling(points: Array, rng: np.random.Generator) -> Array:
+    """[N, 1] faint smooth variation of skin, a few millimetres wide, so that completed skin is not wax."""
+    total = np.zeros(len(points))
+    for wave in rng.normal(0, 900, (10, 3)):  # radians a metre: wavelengths of about 4 mm and more
+        total += np.sin(points @ wave + rng.uniform(0, 2 * np.pi))
+    return (0.004 * total)[:, None]
+
+
+def seen_in_photo(surface: Surface, photo: Photo, colors: SkinColors) -> Array:
+    """[N] 0..1: the photo shows this skin, even where its colour is not trusted for the light.
+
+    At a slant, colours far from the completed skin are something else (an earring, a hair, the wall).
+    """
+    expected = colors.observed.copy()
+    expected[colors.rows] = colors.albedo * colors.shade[colors.rows, None]
+    off = np.abs(colors.observed - expected).max(1)
+    plausible = 1 - smoothstep(off, 0.12, 0.25) * (1 - smoothstep(surface.facing, 0.5, 0.75))
     skin = smoothstep(sample(photo.skin, surface.pixels), 0.35, 0.65)
     hair = 1 - smoothstep(sample(photo.hair, surface.pixels), 0.2, 0.5)
-    return surface.visible * skin * hair * smoothstep(surface.facing, 0.12, 0.3) * surface.body
+    return surface.visible * skin * hair * plausible * smoothstep(surface.facing, 0.15, 0.5) * surface.body
 
 
 def undercoat(

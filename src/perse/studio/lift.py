@@ -111,7 +111,7 @@ def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
     clean = bald.copy()
     clean[skin.rows] = np.clip(skin.clean * skin.shade[skin.rows, None], 0, 1)
     closed = closed_lids(bald, skin, surface, lid, head)
-    seen = seen_in_photo(surface, photo)
+    seen = seen_in_photo(surface, photo, skin)
     hair = hair_color(photo, skin.reference * 0.4)
     template = torch.from_numpy(surface.template).float()
     scalp = regions.scalp(template).numpy()

@@ -1,0 +1,141 @@
+"""The studio behind the protocols: an Editor that dresses the puppet and an Animator that moves it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perse.dataset import Attribute, Edited, Frame, Motion, Portrait, SubjectPoints, to_uint8
+from perse.errors import PerseError
+from perse.splat import Camera
+from perse.studio.lift import lift
+from perse.studio.puppet import Puppet
+
+ORDER = ("mouth", "nose", "eyebrows", "beard", "hair", "clothes", "earrings", "headphones", "hat")
+"""Edits are applied in this order: later ones know of earlier ones (a hat presses the hair down)."""
+MAX_POINTS = 60_000
+SMALL_GROUP = 6_000
+"""Groups up to this size keep all their points when a subject's points are thinned."""
+CHANGED = 0.04
+"""A pixel belongs to M_edit when a channel changes by more than this, or its label does."""
+
+
+class StudioEditor:
+    """Edits a portrait in 3D: lifts it once to a puppet, then adds, removes or reshapes parts of a copy."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._puppet: Puppet | None = None
+        self._front: tuple[Tensor, Tensor] | None = None
+
+    def puppet(self, portrait: Portrait) -> Puppet:
+        """A copy of the portrait's puppet; lifted at the first call for that portrait."""
+        self._lift_once(portrait)
+        assert self._puppet is not None
+        return self._puppet.copy()
+
+    def edit(self, portrait: Portrait, attributes: Sequence[Attribute], seed: int) -> Edited:
+        """Apply ``attributes`` (none: the unedited reference) with the randomness of ``seed``.
+
+        The mask is M_edit (Eq. 8): where picture or part labels differ from the reference's.
+
+        Raises:
+            PerseError: two attributes of one category, or one that the studio cannot draw.
+        """
+        categories = [attribute.category for attribute in attributes]
+        twice = {category for category in categories if categories.count(category) > 1}
+        if twice:
+            raise PerseError(
+                f"more than one attribute for {', '.join(sorted(twice))}; give one of each category."
+            )
+        self._lift_once(portrait)
+        assert self._front is not None
+        puppet = self.puppet(portrait)
+        if attributes:
+            from perse.studio import parts
+
+            for attribute in sorted(attributes, key=lambda a: ORDER.index(a.category)):
+                parts.apply(puppet, attribute, seed)
+        image, labels = _front(puppet) if attributes else self._front
+        reference, reference_labels = self._front
+        mask = ((image - reference).abs().amax(-1) > CHANGED) | (labels != reference_labels)
+        return Edited(image=image, mask=mask, attributes=tuple(attributes), seed=seed, handle=puppet)
+
+    def _lift_once(self, portrait: Portrait) -> None:
+        key = _fingerprint(portrait)
+        if key != self._key:
+            self._puppet = lift(portrait)
+            self._front = _front(self._puppet)
+            self._key = key
+
+
+class StudioAnimator:
+    """Poses the puppet of a :class:`StudioEditor` and draws it, frame by frame."""
+
+    def animate(self, edited: Edited, motion: Motion, camera: Camera) -> Iterator[Frame]:
+        """One frame a row of ``motion``, on white, at the camera's size."""
+        puppet = _puppet_of(edited)
+        cameras = motion.camera(camera)
+        batched = cameras.viewmat.ndim == 3
+        for t in range(len(motion)):
+            view = (
+                Camera(cameras.viewmat[t], cameras.K, cameras.width, cameras.height) if batched else cameras
+            )
+            image, alpha, labels = puppet.render(motion.expr[t], motion.pose[t], view)
+            yield Frame(
+                rgb=to_uint8(image).numpy(),
+                alpha=to_uint8(alpha).numpy(),
+                labels=labels.numpy().astype(np.uint8),
+            )
+
+    def points(self, edited: Edited) -> SubjectPoints:
+        """The puppet's Gaussians at rest, thinned to about 60 000; small parts keep all of theirs."""
+        puppet = _puppet_of(edited)
+        generator = torch.Generator().manual_seed(edited.seed)
+        return puppet.rest_points()[_thin(puppet, generator)]
+
+
+def _thin(puppet: Puppet, generator: torch.Generator) -> Tensor:
+    """Sorted indices of the Gaussians to keep: a random share of every large group."""
+    sizes = {name: len(group) for name, group in puppet.groups.items()}
+    small = sum(size for size in sizes.values() if size <= SMALL_GROUP)
+    large = sum(size for size in sizes.values() if size > SMALL_GROUP)
+    share = min(1.0, max(0.1, (MAX_POINTS - small) / max(large, 1)))
+    kept, start = [], 0
+    for size in sizes.values():
+        count = size if size <= SMALL_GROUP else max(SMALL_GROUP, round(size * share))
+        chosen = torch.randperm(size, generator=generator)[: min(count, size)]
+        kept.append(start + chosen.sort().values)
+        start += size
+    return torch.cat(kept)
+
+
+def _puppet_of(edited: Edited) -> Puppet:
+    if not isinstance(edited.handle, Puppet):
+        raise PerseError(
+            "the studio animator moves what the studio editor made; choose --editor studio, or another animator."
+        )
+    return edited.handle
+
+
+def _front(puppet: Puppet) -> tuple[Tensor, Tensor]:
+    """The puppet as the photo sees it: image [S, S, 3] on white, labels [S, S]."""
+    portrait = puppet.portrait
+    image, _, labels = puppet.render(portrait.expr, portrait.pose, portrait.camera)
+    return image, labels
+
+
+def _fingerprint(portrait: Portrait) -> str:
+    """Changes when anything of the portrait does."""
+    digest = hashlib.sha256()
+    camera = portrait.camera
+    for tensor in (
+        *(portrait.image, portrait.alpha, portrait.segmentation, portrait.landmarks),
+        *(portrait.betas, portrait.expr, portrait.pose, camera.viewmat, camera.K),
+    ):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
