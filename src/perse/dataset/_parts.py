@@ -9,6 +9,7 @@ import os
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -104,9 +105,10 @@ class PartsWriter:
             self._file.close()
 
     def abort(self) -> None:
-        """Give up: release the file, whatever is in it."""
+        """Give up: release the file, whatever is in it (a full disk must not hide the first error)."""
         self._archive.fp = None  # so that the archive does not write its directory when collected
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
 
 class PartsIndex:

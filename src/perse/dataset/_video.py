@@ -9,6 +9,8 @@ eye reads the result; CAVLC and no deblocking make the decoder twice as fast for
 
 import os
 import threading
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -45,7 +47,7 @@ class VideoWriter:
         self._container = av.open(self._file, "w", format="mp4")
         options = PREVIEW_OPTIONS if preview else FRAME_OPTIONS
         rate = round(fps * 1000)
-        stream: Any = self._container.add_stream("libx264", rate=_fraction(rate, 1000), options=dict(options))
+        stream: Any = self._container.add_stream("libx264", rate=Fraction(rate, 1000), options=dict(options))
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p" if preview else "yuv444p"
         context = stream.codec_context
@@ -81,8 +83,9 @@ class VideoWriter:
             self._file.close()
 
     def abort(self) -> None:
-        """Give up: release the file, whatever is in it."""
-        self._file.close()
+        """Give up: release the file, whatever is in it (a full disk must not hide the first error)."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -94,12 +97,6 @@ class VideoWriter:
             self.close()
         else:
             self.abort()
-
-
-def _fraction(numerator: int, denominator: int) -> Any:
-    from fractions import Fraction
-
-    return Fraction(numerator, denominator)
 
 
 class VideoIndex:
@@ -122,7 +119,7 @@ class VideoIndex:
         except (OSError, ValueError, av.error.FFmpegError) as error:
             raise PerseError(f"{path}: not a readable video ({error}); it may be truncated") from error
         if len(entries) != frames:
-            raise PerseError(f"{path}: holds {len(entries)} frames instead of {frames}")
+            raise PerseError(f"{path}: holds {len(entries)} frames instead of {frames}; it may be truncated")
         end = path.stat().st_size
         if any(
             position < 0 or not 0 < length <= 64 << 20 or position + length > end

@@ -141,14 +141,14 @@ class Dataset:
         return dataset
 
     @property
-    def train_indices(self) -> list[int]:
-        """Frames to learn from."""
-        return self.motion.train.nonzero().flatten().tolist()
+    def train_indices(self) -> torch.Tensor:
+        """Frames to learn from, int64."""
+        return self.motion.train.nonzero().flatten()
 
     @property
-    def heldout_indices(self) -> list[int]:
-        """Frames kept for evaluation."""
-        return (~self.motion.train).nonzero().flatten().tolist()
+    def heldout_indices(self) -> torch.Tensor:
+        """Frames kept for evaluation, int64."""
+        return (~self.motion.train).nonzero().flatten()
 
     def subject(self, subject: Subject | str | int) -> Subject:
         """A subject by itself, its id or its number."""
@@ -160,7 +160,7 @@ class Dataset:
             return self._by_id[subject]
         return self.subjects[subject]
 
-    def cameras(self, indices: Sequence[int]) -> Camera:
+    def cameras(self, indices: Sequence[int] | torch.Tensor) -> Camera:
         """The camera of frames `indices` at frame size, its viewmat batched [F, 4, 4] and K [F, 3, 3]."""
         count = len(indices)
         viewmat = self.camera.viewmat.expand(count, 4, 4)
@@ -174,7 +174,7 @@ class Dataset:
         return Frame(torch.from_numpy(rgb), torch.from_numpy(alpha), torch.from_numpy(labels))
 
     def load_frames(
-        self, subject: Subject | str | int, indices: Sequence[int]
+        self, subject: Subject | str | int, indices: Sequence[int] | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Decoded frames for training: rgb [F, S, S, 3], alpha [F, S, S], labels [F, S, S], all uint8."""
         found = self.subject(subject)
