@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from perse import pipeline
 from perse.cli import main, parse_looks
@@ -124,7 +125,8 @@ def test_prompt_may_hold_an_equals_sign():
     [
         (PerseError("no face in me.jpg; take another photo"), 2, "error: no face in me.jpg"),
         (KeyboardInterrupt(), 130, "same command goes on where it stopped"),
-        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "disk is full at runs/x"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "disk is full"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), 2, "disk is full"),
     ],
 )
 def test_errors_become_messages_and_statuses(monkeypatch, capsys, raised, status, said):

@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not arguments:
         arguments = ["--help"]
+    command: Build | Render | Assets | None = None
     try:
         command = tyro.cli(Command, prog="perse", description=_DESCRIPTION, args=arguments, config=STYLE)
         command.run()
@@ -163,17 +164,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("\ninterrupted; what was finished is kept. The same command goes on where it stopped.")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as in: perse assets list | head -1
+    except BrokenPipeError:
+        if isinstance(command, Build | Render):
+            raise  # a helper process died
+        # The reader of a listing went away, as in: perse assets list | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_disk_full(error):
             raise
-        place = f" at {error.filename}" if error.filename else ""
         return _complain(
-            f"error: the disk is full{place}. What was finished is kept: make room and run the same command again."
+            "error: the disk is full. What was finished is kept: make room and run the same command again."
         )
     return 0
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """True if a full disk is behind ``error``. Libraries written in Rust or C++ say so only in their text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _complain(message: str) -> int:

@@ -5,6 +5,7 @@ They bring the user's own proxies, mirrors and caches along, so nothing here kno
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ def _pip_download(archive: Archive, folder: Path) -> None:
 
     A source archive is taken without running anything that is in it, see ``_no_setup/setuptools/__init__.py``.
     """
+    if importlib.util.find_spec("pip") is None:
+        raise ClientError("this Python environment has no pip (python -m ensurepip adds it)")
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{archive.spec} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
