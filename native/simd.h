@@ -35,8 +35,10 @@
 #include "simd_avx2.h"
 #elif defined(PERSE_USE_SSE4)
 #include "simd_sse4.h"
-#else
+#elif defined(__GNUC__) && !defined(PERSE_USE_PLAIN)
 #include "simd_generic.h"
+#else
+#include "simd_plain.h"
 #endif
 
 namespace perse {

@@ -1,73 +1,57 @@
-// 4 lanes in plain C++, for processors without a header of their own (arm64 compilers turn the loops into NEON).
-// See simd.h for the interface.
+// 4 lanes through the vector extensions of GCC and Clang: NEON on arm64, SSE2 on old x86. See simd.h for the interface.
 #pragma once
 
 namespace perse {
 namespace PERSE_ISA {
 
+typedef float FloatVector __attribute__((vector_size(16)));
+typedef int32_t IntVector __attribute__((vector_size(16)));
+
 struct Float {
   static constexpr int width = 4;
-  float v[4];
+  FloatVector v;
   Float() = default;
+  PERSE_INLINE Float(FloatVector x) : v(x) {}
   PERSE_INLINE Float(float x) : v{x, x, x, x} {}
 };
 struct Mask {
-  int32_t v[4];  // 0 or -1
+  IntVector v;  // 0 or -1
 };
 
-#define PERSE_EACH_LANE for (int i = 0; i < 4; ++i)
-#define PERSE_DEFINE(RESULT, HEADER, EXPRESSION) \
-  PERSE_INLINE RESULT HEADER {                   \
-    RESULT r;                                    \
-    PERSE_EACH_LANE r.v[i] = (EXPRESSION);       \
-    return r;                                    \
-  }
-PERSE_DEFINE(Float, operator+(Float a, Float b), a.v[i] + b.v[i])
-PERSE_DEFINE(Float, operator-(Float a, Float b), a.v[i] - b.v[i])
-PERSE_DEFINE(Float, operator*(Float a, Float b), a.v[i] * b.v[i])
-PERSE_DEFINE(Float, operator/(Float a, Float b), a.v[i] / b.v[i])
-PERSE_DEFINE(Float, operator-(Float a), -a.v[i])
-PERSE_DEFINE(Mask, operator>=(Float a, Float b), a.v[i] >= b.v[i] ? -1 : 0)
-PERSE_DEFINE(Mask, operator>(Float a, Float b), a.v[i] > b.v[i] ? -1 : 0)
-PERSE_DEFINE(Mask, operator==(Float a, Float b), a.v[i] == b.v[i] ? -1 : 0)
-PERSE_DEFINE(Mask, operator&(Mask a, Mask b), a.v[i] & b.v[i])
-PERSE_DEFINE(Float, load(const float* p), p[i])
-PERSE_DEFINE(Float, min(Float a, Float b), a.v[i] < b.v[i] ? a.v[i] : b.v[i])
-PERSE_DEFINE(Float, max(Float a, Float b), a.v[i] > b.v[i] ? a.v[i] : b.v[i])
-PERSE_DEFINE(Float, sqrt(Float a), sqrtf(a.v[i]))
-PERSE_DEFINE(Float, abs_negated(Float a), -fabsf(a.v[i]))
-PERSE_DEFINE(Float, reciprocal(Float a), 1.f / a.v[i])
-PERSE_DEFINE(Float, select(Mask m, Float a, Float b), m.v[i] ? a.v[i] : b.v[i])
-#undef PERSE_DEFINE
+PERSE_INLINE IntVector as_int(FloatVector x) { return reinterpret_cast<IntVector>(x); }
+PERSE_INLINE FloatVector as_float(IntVector x) { return reinterpret_cast<FloatVector>(x); }
 
-PERSE_INLINE void store(float* p, Float x) { PERSE_EACH_LANE p[i] = x.v[i]; }
+PERSE_INLINE Float operator+(Float a, Float b) { return a.v + b.v; }
+PERSE_INLINE Float operator-(Float a, Float b) { return a.v - b.v; }
+PERSE_INLINE Float operator*(Float a, Float b) { return a.v * b.v; }
+PERSE_INLINE Float operator/(Float a, Float b) { return a.v / b.v; }
+PERSE_INLINE Float operator-(Float a) { return -a.v; }
+PERSE_INLINE Mask operator>=(Float a, Float b) { return {a.v >= b.v}; }
+PERSE_INLINE Mask operator>(Float a, Float b) { return {a.v > b.v}; }
+PERSE_INLINE Mask operator==(Float a, Float b) { return {a.v == b.v}; }
+PERSE_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
+
+PERSE_INLINE Float select(Mask m, Float a, Float b) { return as_float((m.v & as_int(a.v)) | (~m.v & as_int(b.v))); }
 PERSE_INLINE bool any(Mask m) { return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) {
-  uint32_t set = 0;
-  PERSE_EACH_LANE set |= (m.v[i] ? 1u : 0u) << i;
-  return set;
+  const IntVector weighted = m.v & IntVector{1, 2, 4, 8};
+  return static_cast<uint32_t>(weighted[0] | weighted[1] | weighted[2] | weighted[3]);
+}
+
+PERSE_INLINE Float load(const float* p) { return *reinterpret_cast<const FloatVector*>(p); }
+PERSE_INLINE void store(float* p, Float x) { *reinterpret_cast<FloatVector*>(p) = x.v; }
+PERSE_INLINE Float min(Float a, Float b) { return select(b > a, a, b); }
+PERSE_INLINE Float max(Float a, Float b) { return select(a > b, a, b); }
+PERSE_INLINE Float sqrt(Float a) { return FloatVector{sqrtf(a.v[0]), sqrtf(a.v[1]), sqrtf(a.v[2]), sqrtf(a.v[3])}; }
+PERSE_INLINE Float abs_negated(Float a) { return as_float(as_int(a.v) | INT32_MIN); }
+PERSE_INLINE Float reciprocal(Float a) { return 1.f / a.v; }
+// Adding and subtracting 1.5 * 2^23 leaves the nearest integer. Float sums are never reassociated here.
+PERSE_INLINE Float round(Float a) { return (a.v + 12582912.f) - 12582912.f; }
+PERSE_INLINE Float scale_by_power(Float a, Float n) {
+  const Float bounded = max(min(n, 127.f), -126.f);  // a conversion out of range would be undefined
+  return as_float(as_int(a.v) + (__builtin_convertvector(bounded.v, IntVector) << 23));
 }
 PERSE_INLINE float sum(Float a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
-
-// Adding and subtracting 1.5 * 2^23 leaves the nearest integer, without a call into the maths library.
-PERSE_INLINE Float round(Float a) {
-  Float r;
-  PERSE_EACH_LANE {
-    r.v[i] = (a.v[i] + 12582912.f) - 12582912.f;  // not cancelled: float sums are never reassociated here
-  }
-  return r;
-}
-PERSE_INLINE Float scale_by_power(Float a, Float n) {
-  Float r;
-  PERSE_EACH_LANE {
-    uint32_t word;
-    memcpy(&word, &a.v[i], 4);
-    float bounded = n.v[i] > -126.f ? n.v[i] : -126.f;  // a conversion out of range would be undefined
-    word += static_cast<uint32_t>(static_cast<int32_t>(bounded < 127.f ? bounded : 127.f)) << 23;
-    memcpy(&r.v[i], &word, 4);
-  }
-  return r;
-}
 
 template <int row_size>
 PERSE_INLINE void add_sums(const Float* values, float* destination) {
@@ -76,12 +60,9 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
 
 PERSE_INLINE int append_set_bits(uint32_t set, uint32_t base, uint32_t* out) {
   int count = 0;
-  for (uint32_t i = 0; i < 16; ++i) {
-    if ((set >> i) & 1u) out[count++] = base + i;
-  }
+  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(__builtin_ctz(set));
   return count;
 }
-#undef PERSE_EACH_LANE
 
 }  // namespace PERSE_ISA
 }  // namespace perse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -155,7 +156,7 @@ def _check(
     if count > MAX_GAUSSIANS:
         raise ValueError(f"{count} Gaussians: at most {MAX_GAUSSIANS} in one image")
 
-    tensors = {name: tensor for name, (tensor, _) in expected.items()}
+    tensors: dict[str, torch.Tensor | None] = {name: tensor for name, (tensor, _) in expected.items()}
     tensors |= {"viewmat": camera.viewmat, "K": camera.K, "background": background, "extra": extra}
     for name, tensor in tensors.items():
         if tensor is None:
@@ -164,3 +165,19 @@ def _check(
             raise TypeError(f"{name} must be floating point, not {tensor.dtype}")
         if tensor.device != gaussians.means.device:
             raise ValueError(f"{name} is on {tensor.device} but means are on {gaussians.means.device}")
+    _check_camera(camera)
+
+
+def _check_camera(camera: Camera) -> None:
+    """Refuse cameras that would draw nothing, or something else than they say. On a GPU the look would cost more."""
+    if camera.K.is_cuda:
+        return
+    if not torch.isfinite(camera.viewmat).all():
+        raise ValueError("viewmat holds values that are not finite numbers")
+    for fx, skew, cx, _, fy, cy, *_ in camera.K.detach().reshape(-1, 9).tolist():
+        if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
+            raise ValueError(
+                f"K needs positive focal lengths and a finite centre, not {fx}, {fy} and {cx}, {cy}"
+            )
+        if skew:
+            raise ValueError(f"K has skew {skew}, which no backend draws")
