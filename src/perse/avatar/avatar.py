@@ -161,7 +161,7 @@ class Avatar:
         expr: Tensor,
         pose: Tensor,
         camera: Camera | None = None,
-        background: Tensor | float | tuple[float, float, float] = 1.0,
+        background: Tensor | float | tuple[float, float, float] | None = None,
     ) -> Tensor:
         """Pictures of a look: expr [F, 50], pose [F, 15] -> [F, H, W, 3] in [0, 1], on the device.
 
@@ -178,13 +178,15 @@ class Avatar:
         expr: Tensor,
         pose: Tensor,
         camera: Camera | None = None,
-        background: Tensor | float | tuple[float, float, float] = 1.0,
+        background: Tensor | float | tuple[float, float, float] | None = None,
         labels: bool = False,
     ) -> Rendering:
         """Like :meth:`render`, with alpha and, at wish, the part label of every pixel."""
         expr, pose = self._motion(expr, pose)
         camera = (camera or self.camera).to(self.device)
-        color = torch.as_tensor(background, dtype=torch.float32, device=self.device).expand(3)
+        color = torch.as_tensor(
+            1.0 if background is None else background, dtype=torch.float32, device=self.device
+        ).expand(3)
         canonical = self.canonical(look)
         extra = torch.nn.functional.one_hot(canonical.labels.long(), len(LABELS)).float() if labels else None
         images, alphas = [], []

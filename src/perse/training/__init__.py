@@ -1,0 +1,7 @@
+"""Learning an avatar from a dataset: losses, starts, reconstruction (paper sections 4.3, A.1.2, A.1.3)."""
+
+from perse.training import losses
+from perse.training.config import PRESETS, LossWeights, StepSizes, TrainConfig
+from perse.training.reconstruct import Training, train
+
+__all__ = ["PRESETS", "LossWeights", "StepSizes", "TrainConfig", "Training", "losses", "train"]

@@ -1,0 +1,310 @@
+"""The studio start: the union of all subjects' own points, thinned, and what each subject shows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from perse.avatar.start import (
+    COLOR,
+    HIDDEN_LOGIT,
+    OFFSET,
+    OPACITY,
+    ROTATION,
+    SCALE,
+    VALUES,
+    VISIBLE_LOGIT,
+    ActionStart,
+    Known,
+    LayerStart,
+    Points,
+    Start,
+    YieldStart,
+)
+from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
+from perse.training.subjects import POINT_CATEGORIES
+from perse.training.thinning import nearest_gap, thin_to
+
+if TYPE_CHECKING:
+    from perse.training.starts import Context
+
+SHARES = {
+    "base": 0.40,
+    "hair": 0.27,
+    "clothes": 0.10,
+    "beard": 0.07,
+    "hat": 0.06,
+    "headphones": 0.05,
+    "eyebrows": 0.03,
+    "earrings": 0.02,
+}
+"""Share of all points a layer gets."""
+YIELDS = (("hair", "hat"), ("hair", "headphones"))
+"""Layers that give way to another category."""
+MIN_OPACITY = 0.3
+"""Points of a maker fainter than this are not taken."""
+MIN_POINTS = 20
+REACH = 0.008
+"""Metres around changed base points that a category may change too."""
+HAIR_REACH = 0.015
+"""Metres within which hair of another style does as the reference's hair does under a hat."""
+CHANGED_COLOR, CHANGED_OFFSET = 0.1, 3e-4
+"""Smallest differences that count: colour logit, metres."""
+
+
+def start_from_points(context: Context) -> Start:
+    """Thin, match, compare; see the module's text."""
+    clouds = {i: _opaque(_points_of(context, i)) for i in _needed_subjects(context)}
+    layer_codes = {c: LABEL_CODE[CATEGORY_LABEL[c]] for c in POINT_CATEGORIES}
+    own = torch.tensor(list(layer_codes.values()))
+    base_clouds = {i: cloud[~torch.isin(cloud.labels.long(), own)] for i, cloud in clouds.items()}
+    base = _base(context, base_clouds[0])
+
+    layers, yields = {}, {}
+    for category, code in layer_codes.items():
+        subjects = context.cast.known_subjects(category)
+        parts = [clouds[context.cast.subject_index(s)] for s in subjects]
+        layer = _layer(context, category, subjects, [p[p.labels == code] for p in parts])
+        if layer is not None:
+            layers[category] = layer
+    for layer_name, other in YIELDS:
+        subjects = context.cast.known_subjects(other)
+        if layer_name in layers and other in layers and None not in subjects:
+            hair = [clouds[context.cast.subject_index(s)] for s in subjects]
+            hair = [p[p.labels == layer_codes[layer_name]] for p in hair]
+            yields[layer_name, other] = _yield(layers[layer_name], subjects, hair)
+    actions = {}
+    for category in (*POINT_CATEGORIES, "mouth", "nose"):
+        subjects = context.cast.known_subjects(category)
+        if subjects:
+            shown = [base_clouds[context.cast.subject_index(s)] for s in subjects]
+            action = _action(context, base, base_clouds[0], subjects, shown)
+            if action is not None:
+                actions[category] = action
+    return Start(base, layers, actions, yields, "studio")
+
+
+# ---- reading ----------------------------------------------------------------------------------------------
+
+
+def _needed_subjects(context: Context) -> list[int]:
+    return sorted({0, *(entry.subject for entry in context.cast.entries)})
+
+
+def _points_of(context: Context, subject: int) -> SubjectPoints:
+    points = context.dataset.subjects[subject].points()
+    assert points is not None  # make_start looked
+    return points
+
+
+def _opaque(points: SubjectPoints) -> SubjectPoints:
+    return points[points.opacities > MIN_OPACITY]
+
+
+# ---- the head ---------------------------------------------------------------------------------------------
+
+
+def _base(context: Context, cloud: SubjectPoints) -> Points:
+    """The reference's head, thinned: finest at the eyes, coarse at the back."""
+    relative = _relative_spacing(context, cloud)
+    budget = int(context.points * SHARES["base"])
+    kept, spacing = thin_to(cloud.means.numpy(), relative, budget, (context.seed, 1))
+    colors = _mean_colors(cloud, cloud.means[kept], 5)
+    return _as_points(context, cloud, kept, spacing, colors)
+
+
+def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
+    """How coarsely each point's neighbourhood may be sampled, relative to the middle of the face."""
+    landmarks = context.head.landmarks(context.rest_vertices).numpy()
+    distance, _ = cKDTree(landmarks).query(cloud.means.numpy())
+    relative = np.interp(distance, [0.008, 0.03, 0.08], [1.0, 1.6, 3.0])
+    facing = _faces_camera(context, cloud)
+    relative = np.where(facing | (distance < 0.01), relative, np.maximum(relative, 2.6))
+    labels = cloud.labels.numpy()
+    for name, factor in (("eyes", 0.8), ("mouth_interior", 1.6)):
+        relative = np.where(labels == LABEL_CODE[name], factor, relative)
+    return relative
+
+
+def _faces_camera(context: Context, cloud: SubjectPoints) -> np.ndarray:
+    """Whether a point lies before its head's middle, as the portrait's camera sees it."""
+    depth = cloud.means @ context.dataset.camera.viewmat[2, :3]
+    return (depth < depth.median()).numpy()
+
+
+def _mean_colors(cloud: SubjectPoints, places: Tensor, neighbours: int) -> Tensor:
+    """Opacity-weighted mean colour of the nearest points. [n, 3]"""
+    k = min(neighbours, len(cloud))
+    _, nearest = cKDTree(cloud.means.numpy()).query(places.numpy(), k)
+    index = torch.from_numpy(np.asarray(nearest).reshape(len(places), k))
+    weight = cloud.opacities[index][..., None]
+    return (cloud.colors[index] * weight).sum(1) / weight.sum(1)
+
+
+def _as_points(
+    context: Context, cloud: SubjectPoints, kept: np.ndarray, spacing: np.ndarray, colors: Tensor
+) -> Points:
+    """Thinned points, grown to fill the gaps between them."""
+    index = torch.from_numpy(kept)
+    chosen = cloud[index]
+    gap = np.minimum(nearest_gap(chosen.means.numpy()), 1.5 * spacing)
+    bound = chosen.face >= 0
+    binding = context.head.interpolate(chosen.face.clamp_min(0), chosen.bary)
+    rides = bound[:, None, None].float()
+    return Points(
+        means=chosen.means.clone(),
+        quats=torch.nn.functional.normalize(chosen.quats, dim=1),
+        log_scales=(_shape(chosen.scales, chosen.labels) * torch.from_numpy(gap).float()[:, None]).log(),
+        opacity=torch.full((len(index),), VISIBLE_LOGIT),
+        colors=_logit(colors),
+        labels=chosen.labels.clone(),
+        E=binding.E * rides,
+        P=binding.P * rides,
+        W=chosen.weights.clone(),
+    )
+
+
+def _shape(scales: Tensor, labels: Tensor) -> Tensor:
+    """Standard deviations [n, 3] over the gap: flat for discs, long for strands; axes as the maker's own."""
+    order = scales.argsort(1, descending=True)
+    sorted_scales = scales.gather(1, order)
+    strand = sorted_scales[:, 1] < 0.5 * sorted_scales[:, 0]
+    hair = labels == LABEL_CODE["hair"]
+    long = torch.where(
+        hair[:, None], scales.new_tensor([0.8, 0.2, 0.2]), scales.new_tensor([0.5, 0.25, 0.25])
+    )
+    shape = torch.where(strand[:, None], long, scales.new_tensor([0.56, 0.56, 0.16]))
+    return torch.zeros_like(scales).scatter(1, order, shape)
+
+
+def _logit(colors: Tensor) -> Tensor:
+    return torch.logit(colors.clamp(0.02, 0.98))
+
+
+# ---- layers -----------------------------------------------------------------------------------------------
+
+
+def _layer(
+    context: Context, category: str, subjects: list[int | None], clouds: list[SubjectPoints]
+) -> LayerStart | None:
+    """The union of one category's points over its subjects, and who shows which of them in which colour."""
+    if sum(len(c) for c in clouds) < MIN_POINTS:
+        return None
+    union = _join(clouds)
+    budget = max(MIN_POINTS, int(context.points * SHARES[category]))
+    kept, spacing = thin_to(union.means.numpy(), np.ones(len(union)), budget, (context.seed, 2))
+    points = _as_points(context, union, kept, spacing, union.colors[torch.from_numpy(kept)])
+    values = torch.stack([_shown(points, cloud, spacing) for cloud in clouds])  # [S, n, 14]
+    # Where a subject does not show a point, the point keeps the mean look of those that do: fading then changes
+    # nothing but opacity.
+    seen = (values[..., OPACITY] > 0).float()
+    mean = (values * seen).sum(0) / seen.sum(0).clamp_min(1)
+    for block in (SCALE, ROTATION, COLOR, OFFSET):
+        values[..., block] = torch.where(seen > 0, values[..., block], mean[..., block])
+    return LayerStart(points, Known(subjects, values))
+
+
+def _join(clouds: list[SubjectPoints]) -> SubjectPoints:
+    names = SubjectPoints.__dataclass_fields__
+    return SubjectPoints(**{n: torch.cat([getattr(c, n) for c in clouds]) for n in names})
+
+
+def _shown(points: Points, cloud: SubjectPoints, spacing: np.ndarray) -> Tensor:
+    """Values [n, 14] of the points as one subject shows them; opacity is hidden where it has nothing near."""
+    values = torch.zeros(len(points), VALUES)
+    values[:, OPACITY] = HIDDEN_LOGIT
+    if len(cloud) < MIN_POINTS:
+        return values
+    tree = cKDTree(cloud.means.numpy())
+    k = min(4, len(cloud))
+    distance, nearest = tree.query(points.means.numpy(), k)
+    distance, nearest = distance.reshape(-1, k), torch.from_numpy(np.asarray(nearest).reshape(-1, k))
+    here = torch.from_numpy(distance[:, 0] < np.maximum(0.002, 0.7 * spacing))
+    values[here, OPACITY] = VISIBLE_LOGIT
+    values[:, COLOR] = _logit(_mean_colors(cloud, points.means, k))
+    one = cloud[nearest[:, 0]]
+    quats = torch.nn.functional.normalize(one.quats, dim=1)
+    # A subject's strands may run another way than those the union was taken from.
+    quats = quats * torch.where((quats * points.quats).sum(1, keepdim=True) < 0, -1.0, 1.0)
+    turned = (one.labels == LABEL_CODE["hair"])[:, None] | (one.labels == LABEL_CODE["beard"])[:, None]
+    values[:, ROTATION] = torch.where(turned, quats - points.quats, 0.0)
+    return values
+
+
+def _yield(layer: LayerStart, subjects: list[int | None], hair: list[SubjectPoints]) -> YieldStart:
+    """Shifts of the hair's opacity under each hat: what the reference's hair loses or gains; others follow it."""
+    reference = layer.known.values[layer.known.subjects.index(None)] if None in layer.known.subjects else None
+    if reference is None:
+        return YieldStart(Known(subjects, torch.zeros(len(subjects), len(layer.points))))
+    shown = reference[:, 0] > 0
+    means = layer.points.means.numpy()
+    spacing = nearest_gap(means)
+    own = cKDTree(means[shown.numpy()])
+    distance, nearest = own.query(means)
+    near = torch.from_numpy(distance < HAIR_REACH)
+    shifts = []
+    for cloud in hair:
+        values = _shown(layer.points, cloud, spacing)[:, 0]
+        shift = torch.where((values > 0) != shown, values - reference[:, 0], 0.0)
+        follow = shift[shown][torch.from_numpy(nearest)].clamp_max(0.0)
+        shifts.append(torch.where(shown | (shift > 0), shift, torch.where(near, follow, 0.0)))
+    return YieldStart(Known(subjects, torch.stack(shifts)))
+
+
+# ---- actions on the head ----------------------------------------------------------------------------------
+
+
+def _action(
+    context: Context,
+    base: Points,
+    reference: SubjectPoints,
+    subjects: list[int | None],
+    shown: list[SubjectPoints],
+) -> ActionStart | None:
+    """Which base points a category changes, and how each subject changes them."""
+    before = _at(context, base.means, reference, reference)
+    differences = []
+    for subject, cloud in zip(subjects, shown):
+        change = torch.zeros(len(base), VALUES)
+        if subject is not None and len(cloud) >= MIN_POINTS:
+            colors, moved = _at(context, base.means, reference, cloud)
+            change[:, COLOR] = _logit(colors) - _logit(before[0])
+            change[:, OFFSET] = moved - before[1]
+        differences.append(change)
+    values = torch.stack(differences)  # [S, N, 14]
+    changed = (values[..., COLOR].abs().amax((0, 2)) > CHANGED_COLOR) | (
+        values[..., OFFSET].norm(dim=2).amax(0) > CHANGED_OFFSET
+    )
+    if int(changed.sum()) < 3:
+        return None
+    distance, _ = cKDTree(base.means[changed].numpy()).query(base.means.numpy())
+    index = torch.from_numpy(distance < REACH).nonzero().flatten()
+    return ActionStart(index, Known(subjects, values[:, index]))
+
+
+def _at(
+    context: Context, places: Tensor, reference: SubjectPoints, cloud: SubjectPoints
+) -> tuple[Tensor, Tensor]:
+    """Colour and displacement that `cloud` gives base points at `places`.
+
+    Points are matched by where they sit on the head's surface, not in space: a nose that grew keeps its points.
+    """
+    _, nearest = cKDTree(reference.means.numpy()).query(places.numpy())
+    seat = _seats(context, reference)[torch.from_numpy(nearest)]
+    k = min(5, len(cloud))
+    _, found = cKDTree(_seats(context, cloud).numpy()).query(seat.numpy(), k)
+    index = torch.from_numpy(np.asarray(found).reshape(len(places), k))
+    colors = cloud.colors[index].mean(1)
+    displacement = cloud.means[index[:, 0]] - _seats(context, cloud)[index[:, 0]]
+    return colors, displacement
+
+
+def _seats(context: Context, cloud: SubjectPoints) -> Tensor:
+    """Where each point sits on the portrait's head. [n, 3]; points that sit nowhere are taken where they are."""
+    corners = context.rest_vertices[context.head.faces[cloud.face.clamp_min(0)]]
+    seat = (corners * cloud.bary[..., None]).sum(1)
+    return torch.where((cloud.face >= 0)[:, None], seat, cloud.means)

@@ -1,0 +1,180 @@
+"""Every number of a training, with presets from a laptop to the paper's scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from perse.avatar import FieldConfig, LatentConfig, ModelConfig
+from perse.errors import PerseError
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of every loss term (Eqs. 11, 12, 31). 0 leaves a term out."""
+
+    l1: float = 1.0
+    """Mean absolute colour difference."""
+    ssim: float = 0.2
+    """1 - SSIM."""
+    perceptual: float = 0.1
+    """LPIPS (Eq. 11's VGG term; which network is `TrainConfig.perceptual_net`)."""
+    alpha: float = 0.1
+    """Mean absolute difference of alpha: white clothes on a white background leave no other trace."""
+    label: float = 0.1
+    """One random layer's visible share against its part label."""
+    flame: float = 1.0
+    """Eq. 31."""
+    flame_e: float = 1.0
+    """lambda_e of Eq. 31."""
+    flame_p: float = 0.1
+    """lambda_p of Eq. 31."""
+    flame_w: float = 0.01
+    """lambda_w of Eq. 31."""
+    z: float = 1e-3
+    """Mean square of the codes (L_z)."""
+    combination: float = 1.5
+    """Masked colour difference on pasted combinations (weighs instead of the colour terms on such steps)."""
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """Adam's step size for each kind of parameter, in that parameter's own unit."""
+
+    net: float = 1.5e-3
+    """MLP_pose; MLP_d and MLP_c of the `mlp` field."""
+    latent_net: float = 1e-4
+    """MLP_z: its many inputs move together, so a small step already moves a code a lot."""
+    code: float = 3e-4
+    """z_ref, z_zero."""
+    coefficient: float = 3e-4
+    """The linear map from a code to its coefficients."""
+    direction: float = 5e-3
+    """Directions of layers and actions."""
+    position: float = 1.5e-4
+    """Points of the head, metres."""
+    layer_position: float = 3e-4
+    """Points of the categories' layers, metres."""
+    opacity: float = 2e-2
+    """Logits."""
+    scale: float = 8e-3
+    """Logarithms."""
+    rotation: float = 3e-3
+    """Quaternions."""
+    color: float = 2e-2
+    """Logits."""
+    flame: float = 2e-6
+    """E and P, metres a unit of psi or of a rotation matrix."""
+    flame_weight: float = 1e-4
+    """W."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training. The number of steps is fixed, so that the same seed gives the same avatar on any machine."""
+
+    start: Literal["auto", "studio", "images", "head"] = "auto"
+    """Where the points come from: a maker's points, the images alone, the bare head; auto: studio if there are any."""
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    """Shapes of the networks."""
+    points: int = 30_000
+    """Points to start with, all layers together."""
+    steps: int = 4500
+    """Optimizer steps."""
+    frames_per_step: int = 1
+    """Frames of one subject a step renders from one evaluation of the field."""
+    subjects_per_step: int = 1
+    """Subjects a step accumulates gradients over."""
+    warmup: float = 0.08
+    """Share of the steps without MLP_pose (the paper's first epoch)."""
+    warmup_epochs: float | None = None
+    """The same in epochs; replaces `warmup`."""
+    weights: LossWeights = dataclasses.field(default_factory=LossWeights)
+    """Weights of the loss terms."""
+    step_sizes: StepSizes = dataclasses.field(default_factory=StepSizes)
+    """Adam's step sizes."""
+    perceptual_net: Literal["alexnet", "vgg16"] = "alexnet"
+    """Network of the perceptual loss: alexnet is twenty times cheaper on a CPU, vgg16 is the paper's."""
+    perceptual_every: int = 1
+    """Steps between perceptual losses (their weight grows to match)."""
+    flame_every: int = 4
+    """Steps between updates of E, P, W in the `basis` field, and of Eq. 31."""
+    combinations: float = 0.2
+    """Share of the steps (after the warm-up) that learn from parts pasted together from several subjects."""
+    random_background: float = 0.0
+    """Share of the steps on a random background instead of white."""
+    reference_share: float = 0.1
+    """Share of the steps that show the unedited reference."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's decay rates."""
+    final_step_size: float = 0.02
+    """What the cosine schedule ends at, relative to its height."""
+    cache_mb: int = 3000
+    """Memory for decoded frames and for the perceptual features of targets."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints."""
+    seed: int = 0
+    """Seed of every random choice."""
+    device: str = "cpu"
+    """Where to compute: cpu or cuda."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.frames_per_step < 1 or self.subjects_per_step < 1:
+            raise PerseError("steps, frames_per_step and subjects_per_step must be at least 1")
+        if self.points < 100:
+            raise PerseError("an avatar needs at least 100 points")
+        for name in ("warmup", "combinations", "random_background", "reference_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise PerseError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+
+    @staticmethod
+    def preset(name: str, *, seed: int = 0, device: str = "cpu", **changes: Any) -> TrainConfig:
+        """`tiny` (seconds, tests), `demo` (2 cores, minutes), `full` (one GPU), `paper` (the paper's field and size).
+
+        Raises:
+            PerseError: no such preset.
+        """
+        if name not in PRESETS:
+            raise PerseError(f"there is no preset {name!r}; there is: {', '.join(PRESETS)}")
+        return dataclasses.replace(PRESETS[name], seed=seed, device=device, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "tiny": TrainConfig(
+        points=4000, steps=60, model=ModelConfig(pose_width=16), checkpoint_seconds=20.0, cache_mb=200
+    ),
+    "demo": TrainConfig(),
+    "full": TrainConfig(
+        points=120_000,
+        steps=40_000,
+        frames_per_step=4,
+        flame_every=1,
+        cache_mb=48_000,
+        perceptual_net="vgg16",
+        model=ModelConfig(field=FieldConfig(rank=12), pose_width=64, pose_depth=3),
+    ),
+    "paper": TrainConfig(
+        start="head",
+        points=130_000,
+        steps=600_000,
+        frames_per_step=8,
+        flame_every=1,
+        warmup_epochs=1.0,
+        cache_mb=64_000,
+        perceptual_net="vgg16",
+        combinations=0.0,
+        weights=LossWeights(ssim=0.25, alpha=0.0, label=0.0, z=0.1),
+        step_sizes=StepSizes(net=1e-4, position=1e-4),
+        model=ModelConfig(
+            field=FieldConfig(kind="mlp", width=512, depth=9, skip=4, frequencies=6, point_values=False),
+            latent=LatentConfig(dim=32, hidden=512, skin_slot=True),
+            pose_width=128,
+            pose_depth=4,
+        ),
+    ),
+}

@@ -1,0 +1,83 @@
+"""Training frames in memory: decoded once, kept while they fit; features of targets likewise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perse.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Target:
+    """Frames of one subject, on the training device."""
+
+    rgb: Tensor
+    """[F, H, W, 3] in [0, 1], on white."""
+    alpha: Tensor
+    """[F, H, W] in [0, 1]."""
+    labels: Tensor
+    """[F, H, W] uint8."""
+
+    def over(self, background: Tensor) -> Target:
+        """The same frames over another colour [3]."""
+        rgb = self.rgb + (background - 1) * (1 - self.alpha)[..., None]
+        return Target(rgb, self.alpha, self.labels)
+
+
+class FrameStore:
+    """Reads frames through a cache of bounded size, and keeps the perceptual features of targets beside it."""
+
+    def __init__(self, dataset: Dataset, device: torch.device | str, cache_mb: int) -> None:
+        self._dataset = dataset
+        self._device = torch.device(device)
+        self._bytes_left = cache_mb << 20
+        self._frames: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+        self._features: dict[tuple[int, int], list[Tensor]] = {}
+
+    def raw(self, subject: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+        """rgb, alpha, labels as uint8 on the device."""
+        key = (subject, frame)
+        if key not in self._frames:
+            f = self._dataset.frame(self._dataset.subjects[subject], frame)
+            tensors = tuple(t.to(self._device) for t in (f.rgb, f.alpha, f.labels))
+            if not self._reserve(sum(t.numel() for t in tensors)):
+                return tensors  # type: ignore[return-value]
+            self._frames[key] = tensors  # type: ignore[assignment]
+        return self._frames[key]
+
+    def target(self, subject: int, frames: np.ndarray) -> Target:
+        """Frames [F] of a subject."""
+        rgb, alpha, labels = (torch.stack(t) for t in zip(*(self.raw(subject, int(t)) for t in frames)))
+        return Target(rgb.float() / 255, alpha.float() / 255, labels)
+
+    def features(
+        self, subject: int, frames: np.ndarray, compute: Callable[[Tensor], list[Tensor]]
+    ) -> list[Tensor]:
+        """Features of the frames on white, a list of [F, C, h, w]; kept as bfloat16 while memory lasts."""
+        found = [self._features_of(subject, int(t), compute) for t in frames]
+        return [torch.cat(maps) for maps in zip(*found)]
+
+    def _features_of(
+        self, subject: int, frame: int, compute: Callable[[Tensor], list[Tensor]]
+    ) -> list[Tensor]:
+        key = (subject, frame)
+        if key in self._features:
+            return self._features[key]
+        with torch.no_grad():
+            rgb = self.raw(subject, frame)[0].float() / 255
+            # Rounded whether they are kept or not: what fits in memory must not change the result.
+            maps = [m.bfloat16() for m in compute(rgb.permute(2, 0, 1)[None])]
+        if self._reserve(sum(m.numel() * 2 for m in maps)):
+            self._features[key] = maps
+        return maps
+
+    def _reserve(self, size: int) -> bool:
+        if size > self._bytes_left:
+            return False
+        self._bytes_left -= size
+        return True

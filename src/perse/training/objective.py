@@ -1,0 +1,165 @@
+"""The loss of one step: what is drawn, against what, and how much every term weighs (Eqs. 11, 12, 31)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perse.avatar import AvatarModel, Canonical, LearnedSubject
+from perse.dataset import Dataset, category_code
+from perse.perception import LPIPS
+from perse.splat import Camera, rasterize
+from perse.training import losses
+from perse.training.combinations import Combiner
+from perse.training.config import TrainConfig
+from perse.training.frames import FrameStore, Target
+from perse.training.sampling import Sampler, step_rng
+
+
+@dataclass
+class Terms:
+    """Weighted loss terms of a step."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, weight: float, value: Tensor) -> None:
+        """Add `weight` times `value` under `name`."""
+        self.values[name] = self.values.get(name, 0.0) + weight * value  # type: ignore[operator]
+
+    def total(self) -> Tensor:
+        """Their sum (Eq. 12)."""
+        return torch.stack(list(self.values.values())).sum()
+
+    def numbers(self) -> dict[str, float]:
+        """For the log."""
+        return {name: float(value.detach()) for name, value in self.values.items()}
+
+
+class Objective:
+    """Computes the loss terms of any step of a training."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        subjects: tuple[LearnedSubject, ...],
+        sampler: Sampler,
+        warmup_steps: int,
+    ) -> None:
+        self.config = config
+        self.warmup_steps = warmup_steps
+        self._subjects, self._sampler = subjects, sampler
+        self._device = torch.device(config.device)
+        self._store = FrameStore(dataset, self._device, config.cache_mb)
+        self._combiner = Combiner(subjects, self._store)
+        self._expr = dataset.motion.expr.to(self._device)
+        self._pose = dataset.motion.pose.to(self._device)
+        self._camera = dataset.motion.camera(dataset.camera).to(self._device)
+        self._lpips: LPIPS | None = None
+        if config.weights.perceptual > 0:
+            self._lpips = LPIPS(config.perceptual_net).to(self._device)
+        self._white = torch.ones(3, device=self._device)
+
+    def terms(self, model: AvatarModel, step: int, part: int = 0) -> Terms:
+        """The loss terms of one subject's share of a step."""
+        rng = step_rng(self.config.seed, step, 1000 + part)
+        combine = rng.random() < self.config.combinations and step >= self.warmup_steps
+        if combine and self._combiner.possible:
+            return self._combination_terms(model, step, part, rng)
+        return self._subject_terms(model, step, part, rng)
+
+    # ---- one subject of the dataset ---------------------------------------------------------------------
+
+    def _subject_terms(self, model: AvatarModel, step: int, part: int, rng: np.random.Generator) -> Terms:
+        subject, frames = self._sampler.draw(step, part)
+        target = self._store.target(subject, frames)
+        on_white = rng.random() >= self.config.random_background
+        background = self._white
+        if not on_white:
+            background = torch.from_numpy(rng.random(3)).float().to(self._device)
+            target = target.over(background)
+        learn_flame = step % self.config.flame_every == 0
+        codes = model.latent.codes(self._subjects[subject].entries)
+        canonical = model.canonical(codes, learn_flame)
+        layer = self._random_layer(canonical, rng)
+        image, alpha, share = self._draw(model, canonical, frames, background, layer, step)
+
+        weights, terms = self.config.weights, Terms()
+        terms.add("l1", weights.l1, losses.l1(image, target.rgb))
+        terms.add("ssim", weights.ssim, 1 - losses.ssim(image, target.rgb))
+        terms.add("alpha", weights.alpha, (alpha - target.alpha).abs().mean())
+        every = self.config.perceptual_every
+        if self._lpips is not None and step % every == 0:
+            value = self._perceptual(image, target, subject, frames, on_white)
+            terms.add("perceptual", weights.perceptual * every, value)
+        if share is not None and layer is not None:
+            terms.add("label", weights.label, losses.label_loss(share, target.labels, category_code(layer)))
+        terms.add("z", weights.z, losses.latent_loss(codes.z))
+        if learn_flame:
+            terms.add("flame", weights.flame, self._flame(model, canonical))
+        return terms
+
+    def _random_layer(self, canonical: Canonical, rng: np.random.Generator) -> str | None:
+        names = [name for name in canonical.layers if name != "base"]
+        if not names or self.config.weights.label == 0:
+            return None
+        return names[int(rng.integers(len(names)))]
+
+    def _perceptual(
+        self, image: Tensor, target: Target, subject: int, frames: np.ndarray, cached: bool
+    ) -> Tensor:
+        assert self._lpips is not None
+        found = self._lpips.features(image.permute(0, 3, 1, 2))
+        if cached:
+            wanted = self._store.features(subject, frames, self._lpips.features)
+        else:
+            with torch.no_grad():
+                wanted = self._lpips.features(target.rgb.permute(0, 3, 1, 2))
+        return self._lpips.distance(found, wanted).mean()
+
+    def _flame(self, model: AvatarModel, canonical: Canonical) -> Tensor:
+        weights = self.config.weights
+        targets = model.field.flame_targets(canonical)
+        return losses.flame_loss(canonical, targets, weights.flame_e, weights.flame_p, weights.flame_w)
+
+    # ---- several subjects in one picture ----------------------------------------------------------------
+
+    def _combination_terms(self, model: AvatarModel, step: int, part: int, rng: np.random.Generator) -> Terms:
+        frames = self._sampler.draw(step, part)[1][:1]
+        combination = self._combiner.draw(rng, int(frames[0]))
+        codes = model.latent.codes(combination.entries)
+        canonical = model.canonical(codes, learn_flame=False)
+        image, _, _ = self._draw(model, canonical, frames, self._white, None, step)
+        terms = Terms()
+        value = losses.l1(image, combination.rgb[None], combination.mask[None])
+        terms.add("combination", self.config.weights.combination, value)
+        terms.add("z", self.config.weights.z, losses.latent_loss(codes.z))
+        return terms
+
+    # ---- drawing ----------------------------------------------------------------------------------------
+
+    def _draw(
+        self,
+        model: AvatarModel,
+        canonical: Canonical,
+        frames: np.ndarray,
+        background: Tensor,
+        layer: str | None,
+        step: int,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """image [F, H, W, 3], alpha [F, H, W] and the layer's visible share [F, H, W]."""
+        index = torch.from_numpy(frames).to(self._device)
+        use_mlp = step >= self.warmup_steps
+        gaussians = model.pose(canonical, self._expr[index], self._pose[index], use_mlp)
+        camera = self._camera
+        if camera.viewmat.ndim == 3:
+            camera = Camera(camera.viewmat[index], camera.K, camera.width, camera.height)
+        extra = None
+        if layer is not None:
+            extra = canonical.means.new_zeros(len(canonical), 1)
+            extra[canonical.layers[layer]] = 1.0
+        image, alpha = rasterize(gaussians, camera, background, extra)
+        return image[..., :3], alpha, image[..., 3] if layer is not None else None

@@ -1,0 +1,64 @@
+"""Which subject and which frames a step sees: a function of the seed and the step, so resuming needs no state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perse.avatar import LearnedSubject
+
+
+def step_rng(seed: int, step: int, purpose: int = 0) -> np.random.Generator:
+    """The random numbers of one step, independent of every other step's."""
+    return np.random.default_rng([seed, step, purpose])
+
+
+def subject_weights(subjects: Sequence[LearnedSubject], reference_share: float) -> np.ndarray:
+    """Probability [S] of every subject: categories alike, subjects alike within one, the reference its own share.
+
+    Left alone, a category of many subjects would starve the others, and the reference, one subject among
+    hundreds, would be the worst of all.
+    """
+    keys = ["+".join(sorted({a.category for a in s.attributes})) for s in subjects]
+    counts = Counter(key for key in keys if key)
+    if not counts:
+        return np.full(len(subjects), 1 / len(subjects))
+    references = sum(1 for key in keys if not key)
+    share = reference_share if references else 0.0
+    return np.array(
+        [(1 - share) / len(counts) / counts[key] if key else share / references for key in keys], np.float64
+    )
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws (subject, frames) for every step."""
+
+    weights: np.ndarray
+    """[S] probabilities."""
+    frames: np.ndarray
+    """Train frames of the motion."""
+    frames_per_step: int
+    """Frames of one subject at a time."""
+    seed: int
+    """Of the whole training."""
+
+    def draw(self, step: int, part: int = 0) -> tuple[int, np.ndarray]:
+        """Subject and frames [F] (no frame twice, if there are enough) of a step's `part`-th subject.
+
+        Subjects follow a low-discrepancy sequence: over any stretch of steps each gets its share almost exactly.
+        """
+        subject = self._subject(step, part)
+        rng = step_rng(self.seed, step, 1 + part)
+        count = self.frames_per_step
+        return subject, rng.choice(self.frames, size=count, replace=count > len(self.frames))
+
+    def _subject(self, step: int, part: int) -> int:
+        offset = step_rng(self.seed, 0, 0).random()
+        position = (offset + 0.6180339887498949 * (step + 0.5 * part)) % 1.0
+        return int(
+            min(np.searchsorted(np.cumsum(self.weights), position, side="right"), len(self.weights) - 1)
+        )

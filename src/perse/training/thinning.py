@@ -1,0 +1,54 @@
+"""Fewer points that still cover the same thing: voxel thinning to a given count, sizes from the gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+
+def voxel_thin(points: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices of one random point a voxel; `spacing` [N] metres may differ between points.
+
+    Spacings are rounded to quarter octaves, so that points of like spacing share a grid.
+    """
+    level = np.round(np.log2(spacing) * 4).astype(np.int64)
+    order = rng.permutation(len(points))
+    kept = []
+    for value in np.unique(level):
+        chosen = order[level[order] == value]
+        cells = np.floor(points[chosen] / 2.0 ** (value / 4) + 0.37).astype(np.int64)
+        _, first = np.unique(cells, axis=0, return_index=True)
+        kept.append(chosen[first])
+    return np.sort(np.concatenate(kept))
+
+
+def thin_to(
+    points: np.ndarray, relative: np.ndarray, count: int, rng_seed: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Thin to about `count` points by scaling the relative spacings [N].
+
+    Returns:
+        kept indices, and the spacing [kept] in metres that was used.
+    """
+    if len(points) <= count:
+        spacing = nearest_gap(points, 2)
+        return np.arange(len(points)), spacing
+    low, high = 1e-4, 0.1
+    for _ in range(12):
+        middle = (low * high) ** 0.5
+        kept = voxel_thin(points, relative * middle, np.random.default_rng(rng_seed))
+        if len(kept) > count:
+            low = middle
+        else:
+            high = middle
+    kept = voxel_thin(points, relative * high, np.random.default_rng(rng_seed))
+    return kept, (relative * high)[kept]
+
+
+def nearest_gap(points: np.ndarray, neighbours: int = 4) -> np.ndarray:
+    """Mean distance [N] to the nearest other points."""
+    count = min(neighbours, len(points) - 1)
+    if count < 1:
+        return np.full(len(points), 0.003)
+    distance, _ = cKDTree(points).query(points, count + 1)
+    return np.maximum(distance[:, 1:].mean(1), 1e-4)
