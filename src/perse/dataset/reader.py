@@ -160,14 +160,6 @@ class Dataset:
             return self._by_id[subject]
         return self.subjects[subject]
 
-    def cameras(self, indices: Sequence[int] | torch.Tensor) -> Camera:
-        """The camera of frames `indices` at frame size, its viewmat batched [F, 4, 4] and K [F, 3, 3]."""
-        count = len(indices)
-        viewmat = self.camera.viewmat.expand(count, 4, 4)
-        if self.motion.viewmats is not None:
-            viewmat = self.motion.viewmats[torch.as_tensor(indices, dtype=torch.int64)]
-        return Camera(viewmat, self.camera.K.expand(count, 3, 3), self.camera.width, self.camera.height)
-
     def frame(self, subject: Subject | str | int, t: int) -> Frame:
         """Frame `t` of a subject, uint8 tensors."""
         rgb, alpha, labels = self._read(self.subject(subject), int(t))
