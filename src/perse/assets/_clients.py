@@ -62,7 +62,7 @@ def _npm_pack(archive: Archive, folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise ClientError("npm, the client that comes with Node.js, is not on the PATH")
-    _run([npm, "pack", archive.spec, "--ignore-scripts", "--silent"], archive, folder)
+    _run([npm, "pack", archive.spec, "--ignore-scripts", "--loglevel=error"], archive, folder)
 
 
 def _run(
