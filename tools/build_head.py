@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from open_head import expression, landmarks, mesh, preview, render, rig, shape
-from open_head.mesh import SKIN, HeadMesh
+from open_head import expression, landmarks, mesh, preview, refine, render, rig, shape
+from open_head.mesh import SKIN, TONGUE, HeadMesh
 from open_head.raw import DECIMETRES, RawData, RawMesh
 from perse.head import Head
 from perse.head.storage import OPEN_HEAD_FILE, read_open_head, save_open_head
@@ -31,6 +33,23 @@ LOWEST, WIDEST = -0.27, 0.20
 SHAPE_SCALE = 0.7
 """The sampled population is wilder than photographs: at 0.7 of it, N(0, 1) coefficients look natural."""
 
+LONGEST_EDGE_HEAD, LONGEST_EDGE_BUST = 0.011, 0.018
+"""Skin edges longer than this are split, in metres; the bust begins at the root of the neck."""
+
+LASH_LENGTH = 0.6
+"""Part of the raw lashes' length that is kept: the raw strips look like heavy make-up."""
+
+TONGUE_SHIFT, TONGUE_THICKNESS = (0.0, -0.06, -0.05), 0.75
+"""The raw tongue fills the open mouth: lower it, push it back (decimetres), flatten it."""
+
+REGION_MASKS = {
+    "lips": "mpfb_lips",
+    "mouth": "mpfb_inside-mouth",
+    "eyelids": "mpfb_eyelids",
+    "ears": "mpfb_ears",
+}
+"""Regions of the skin, and the raw UV mask of each."""
+
 MEASURED: dict[str, object] = {}
 """What the build measures, printed at the end."""
 
@@ -38,19 +57,34 @@ MEASURED: dict[str, object] = {}
 def cut(raw: RawMesh, base: np.ndarray) -> HeadMesh:
     """The bust: all parts of the head, skin clipped by a floor and two side planes."""
     skull = rig.joint_matrix(raw)[rig.NECK] @ base
-    bust = mesh.triangulate(raw)
+    bust = mesh.triangulate(raw, base)
     for axis, sign, limit in ((1, 1, LOWEST), (0, 1, -WIDEST), (0, -1, -WIDEST)):
         position = (bust.lift @ base - skull) * DECIMETRES
         bust = mesh.clip(bust, sign * position[:, axis] - limit)
-    return mesh.largest_skin_component(bust)
+    bust = mesh.largest_skin_component(bust)
+    return replace(bust, lift=bust.lift @ mesh.thin_lashes(raw, base, LASH_LENGTH))
+
+
+def lower_tongue(raw: RawMesh) -> np.ndarray:
+    """The raw vertices [19158, 3] with a lower, flatter tongue."""
+    vertices = raw.vertices.copy()
+    tongue = raw.group_vertices(next(g for g, part in mesh.GROUP_PART.items() if part == TONGUE))
+    middle = vertices[tongue].mean(0)
+    vertices[tongue, 1] = middle[1] + TONGUE_THICKNESS * (vertices[tongue, 1] - middle[1])
+    vertices[tongue] += TONGUE_SHIFT
+    return vertices
 
 
 def build(data: RawData, people: int, seed: int) -> dict[str, np.ndarray]:
-    """Everything but the landmark embedding, as numpy arrays named like the fields of Head."""
+    """Everything but the landmark embedding, as numpy arrays named like the fields of Head.
+
+    Arrays per vertex hold the cut mesh only; the vertices that were put on long edges follow from `parents`.
+    """
     rng = np.random.default_rng(seed)
     raw = data.mesh()
     mean_macro = sum(weight * data.macro(name) for name, weight in shape.mean_phenotype().items())
-    bust = cut(raw, raw.vertices + mean_macro)
+    base = lower_tongue(raw)
+    bust = cut(raw, base + mean_macro)
     part = bust.vertex_part
     joint_of_raw = rig.joint_matrix(raw)
 
@@ -58,9 +92,10 @@ def build(data: RawData, people: int, seed: int) -> dict[str, np.ndarray]:
         return bust.lift @ values, joint_of_raw @ values
 
     importance = np.where(part == SKIN, 1.0, 0.3)
-    space = shape.build_shape_space(data, place, raw.vertices, importance, people, rng, SHAPE_SCALE)
+    space = shape.build_shape_space(data, place, base, importance, people, rng, SHAPE_SCALE)
     MEASURED["shape variance explained at 10, 50, 100"] = space.explained[[9, 49, 99]].round(4).tolist()
-    regressor, error = rig.joint_regressor(space.samples, space.sample_joints, space.mean, part)
+    mean = mirrored(space.mean)
+    regressor, error = rig.joint_regressor(space.samples, space.sample_joints, mean, part)
     MEASURED["joint regression error, mm"] = (1e3 * error).round(2).tolist()
     weights = rig.skinning_weights(data, bust.lift, part)
 
@@ -70,19 +105,26 @@ def build(data: RawData, people: int, seed: int) -> dict[str, np.ndarray]:
     expdirs, unit_to_expr, explained = expression.build_expression_space(units, 4000, rng)
     MEASURED["expression variance explained at 10, 30"] = explained[[9, 29]].round(4).tolist()
 
-    posedirs, jaw_open = pose_correctives(space.mean, regressor @ space.mean, weights, part, face_units)
+    posedirs, jaw_open = pose_correctives(mean, regressor @ mean, weights, part, face_units)
+    longest = np.where(mean[:, 1] > (regressor @ mean)[rig.ROOT, 1], LONGEST_EDGE_HEAD, LONGEST_EDGE_BUST)
+    dense = refine.refine(
+        mean, bust.faces, bust.texture, bust.faces_texture, bust.face_part, longest, passes=3
+    )
     return {
-        "v_template": space.mean,
+        "v_template": dense.vertices,
         "shapedirs": space.directions,
         "expdirs": expdirs,
         "posedirs": posedirs,
         "J_regressor": regressor,
         "lbs_weights": weights,
-        "faces": bust.faces,
-        "uv": bust.texture,
-        "faces_uv": bust.faces_texture,
-        "vertex_part": part,
-        "face_part": bust.face_part,
+        "parents": dense.parents,
+        "faces": dense.faces,
+        "uv": dense.texture,
+        "faces_uv": dense.faces_texture,
+        "vertex_part": np.concatenate([part, np.full(len(dense.parents), SKIN)]),
+        "face_part": dense.face_part,
+        "region_names": np.array(list(REGION_MASKS)),
+        "regions": region_masks(bust, data),
         "unit_names": np.array(list(units)),
         "unit_to_expr": unit_to_expr,
         "jaw_open": np.array(jaw_open),
@@ -116,14 +158,29 @@ def pose_correctives(
     return correctives.posedirs, angle
 
 
-def lip_mask(arrays: dict[str, np.ndarray], data: RawData) -> np.ndarray:
-    """How much each vertex is lip, [V] in [0, 1], out of the raw UV mask."""
-    mask = data.texture_mask("mpfb_lips")
-    vertex_uv = np.zeros((len(arrays["v_template"]), 2))
-    vertex_uv[arrays["faces"]] = arrays["uv"][arrays["faces_uv"]]
-    column = np.clip(vertex_uv[:, 0] * (mask.shape[1] - 1), 0, mask.shape[1] - 1).astype(int)
-    row = np.clip((1 - vertex_uv[:, 1]) * (mask.shape[0] - 1), 0, mask.shape[0] - 1).astype(int)
-    return mask[row, column] * (arrays["vertex_part"] == SKIN)
+def mirrored(vertices: np.ndarray) -> np.ndarray:
+    """Average every vertex [V, 3] with the mirror image of its partner, where the two find each other."""
+    distance, partner = cKDTree(vertices).query(vertices * [-1, 1, 1])
+    agree = (partner[partner] == np.arange(len(vertices))) & (distance < 0.002)
+    MEASURED["vertices without a mirror partner"] = int((~agree).sum())
+    MEASURED["mirror asymmetry removed, mm (mean, max)"] = (
+        (1e3 * np.array([distance[agree].mean(), distance[agree].max()])).round(3).tolist()
+    )
+    averaged = 0.5 * (vertices + vertices[partner] * [-1, 1, 1])
+    return np.where(agree[:, None], averaged, vertices)
+
+
+def region_masks(bust: HeadMesh, data: RawData) -> np.ndarray:
+    """How much each vertex lies in each of REGION_MASKS, [V, regions] in [0, 1], out of the raw UV masks."""
+    vertex_uv = np.zeros((bust.lift.shape[0], 2))
+    vertex_uv[bust.faces] = bust.texture[bust.faces_texture]
+    columns = []
+    for file in REGION_MASKS.values():
+        mask = data.texture_mask(file)
+        last = np.array(mask.shape[::-1]) - 1
+        pixel = np.clip([0, last[1]] + vertex_uv * last * [1, -1], 0, last).astype(int)
+        columns.append(mask[pixel[:, 1], pixel[:, 0]] * (bust.vertex_part == SKIN))
+    return np.stack(columns, 1)
 
 
 def embed_landmarks(head: Head, colours: np.ndarray, model: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +193,7 @@ def embed_landmarks(head: Head, colours: np.ndarray, model: Path, seed: int) -> 
         {"eyeWideLeft": 0.3, "eyeWideRight": 0.3, "mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5}
     )
     views = [(0, 0), (0, 8), (-22, 3), (22, 3), (-45, 3), (45, 3)]
-    cases = [(0.0, 0), (0.5, 0), (0.5, 0), (0.5, 0), (0.0, 10), (0.0, 16), (0.4, 13), (0.4, 13)]
+    cases = [(0.0, 0), (0.0, 16), *[(0.7, 0), (0.7, 10), (0.7, 16)] * 3]
     found = 0
     for spread, jaw_degrees in cases:
         betas = torch.from_numpy(rng.normal(0, spread, 100) if spread else np.zeros(100)).float()
@@ -191,8 +248,7 @@ def main() -> None:
     arrays["landmark_bary"] = np.zeros((0, 3))
     save_open_head(args.out, arrays)
     head = read_open_head(args.out)
-    lips = lip_mask(arrays, data)
-    colours = render.vertex_colours(arrays["vertex_part"], lips)
+    colours = render.vertex_colours(head)
     arrays["landmark_faces"], arrays["landmark_bary"] = embed_landmarks(head, colours, model, args.seed)
     save_open_head(args.out, arrays)
 

@@ -6,7 +6,8 @@ Every operation here (dropping, clipping, splitting) is linear in the vertices, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,21 +49,39 @@ class HeadMesh:
         return part
 
 
-def triangulate(raw: RawMesh) -> HeadMesh:
-    """All polygons of the groups a head needs, as triangles over the raw vertices."""
+def triangulate(raw: RawMesh, positions: np.ndarray) -> HeadMesh:
+    """All polygons of the groups a head needs, as triangles over the raw vertices.
+
+    Quads are cut along their shorter diagonal at `positions` [19158, 3], so a symmetric head stays symmetric.
+    """
     faces, faces_texture, parts = [], [], []
     for polygon, corners, group in zip(raw.polygons, raw.polygons_texture, raw.groups):
         part = GROUP_PART.get(group)
         if part is None:
             continue
+        first = _shorter_diagonal(positions[polygon])
         for k in range(1, len(polygon) - 1):
-            triangle = [polygon[0], polygon[k], polygon[k + 1]]
+            order = [first, (first + k) % len(polygon), (first + k + 1) % len(polygon)]
+            triangle = [polygon[i] for i in order]
             if len(set(triangle)) == 3:
                 faces.append(triangle)
-                faces_texture.append([corners[0], corners[k], corners[k + 1]])
+                faces_texture.append([corners[i] for i in order])
                 parts.append(part)
     identity = sp.identity(RAW_VERTICES, dtype=np.float64, format="csr")
     return HeadMesh(identity, np.array(faces), raw.texture, np.array(faces_texture), np.array(parts))
+
+
+def _shorter_diagonal(corners: np.ndarray) -> int:
+    """Which corner a polygon [K, 3] is fanned from; for a quad an end of its shorter diagonal.
+
+    Nearly equal diagonals are told apart by height and depth, which a mirrored quad shares.
+    """
+    if len(corners) != 4:
+        return 0
+    first, second = np.linalg.norm(corners[0] - corners[2]), np.linalg.norm(corners[1] - corners[3])
+    if abs(first - second) < 0.02 * first:
+        return int((corners @ [0, 1, 0.37]).argmax() % 2)
+    return 0 if first < second else 1
 
 
 def compact(mesh: HeadMesh, keep: np.ndarray) -> HeadMesh:
@@ -140,64 +159,53 @@ def clip(mesh: HeadMesh, distance: np.ndarray) -> HeadMesh:
     return compact(clipped, np.ones(len(clipped.faces), bool))
 
 
-def split_long_edges(mesh: HeadMesh, vertices: np.ndarray, longest: np.ndarray) -> HeadMesh:
-    """Split every skin edge longer than its limit at the middle (one pass, no cracks).
+def thin_lashes(raw: RawMesh, positions: np.ndarray, keep: float) -> sp.csr_matrix:
+    """Linear map [19158, 19158] that pulls every lash vertex towards its strip's root, keeping a part of its length.
 
-    ``vertices [V, 3]`` are the positions that are measured, ``longest [V]`` the limit at each vertex in metres.
-    A triangle with one, two or three split edges becomes two, three or four.
+    A strip is a grid of quads; its root is the long side that lies nearest the eyeball at `positions` [19158, 3].
     """
-    corner_edges = np.stack([mesh.faces, np.roll(mesh.faces, -1, 1)], -1)  # [F, 3, 2]
-    texture_edges = np.stack([mesh.faces_texture, np.roll(mesh.faces_texture, -1, 1)], -1)
-    length = np.linalg.norm(vertices[corner_edges[..., 0]] - vertices[corner_edges[..., 1]], axis=-1)
-    limit = np.minimum(longest[corner_edges[..., 0]], longest[corner_edges[..., 1]])
-    split = (length > limit) & (mesh.face_part == SKIN)[:, None]  # the same for both triangles of an edge
-    middle, lift = _midpoints(corner_edges, split, mesh.lift)
-    middle_texture, texture = _midpoints(texture_edges, split, mesh.texture)
-    pieces, pieces_texture, parts = [], [], []
-    for pattern in range(8):
-        chosen = split @ np.array([1, 2, 4]) == pattern
-        for piece in _pieces(pattern):
-            take = lambda corner, mid: np.stack(
-                [corner[chosen, p] if p < 3 else mid[chosen, p - 3] for p in piece], 1
-            )
-            pieces.append(take(mesh.faces, middle))
-            pieces_texture.append(take(mesh.faces_texture, middle_texture))
-            parts.append(mesh.face_part[chosen])
-    return replace(
-        mesh,
-        lift=sp.csr_matrix(lift),
-        texture=np.asarray(texture),
-        faces=np.concatenate(pieces),
-        faces_texture=np.concatenate(pieces_texture),
-        face_part=np.concatenate(parts),
+    pull = sp.identity(RAW_VERTICES, format="lil")
+    for group, part in GROUP_PART.items():
+        if part == LASHES:
+            eye = positions[raw.group_vertices(f"helper-{group.split('-')[1]}-eye")].mean(0)
+            for vertex, root in _strip_roots(raw, group, positions, eye).items():
+                if vertex != root:
+                    pull[vertex, vertex], pull[vertex, root] = keep, 1 - keep
+    return pull.tocsr()
+
+
+def _strip_roots(raw: RawMesh, group: str, positions: np.ndarray, eye: np.ndarray) -> dict[int, int]:
+    """For every vertex of a grid of quads, the vertex of its root side in the same column."""
+    quads = [polygon for polygon, name in zip(raw.polygons, raw.groups) if name == group]
+    edges = Counter(frozenset((q[k], q[(k + 1) % 4])) for q in quads for k in range(4))
+    uses = Counter(vertex for quad in quads for vertex in quad)
+    neighbours: dict[int, set[int]] = {vertex: set() for vertex in uses}
+    for edge in edges:
+        a, b = edge
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    border = {
+        vertex: {n for n in near if edges[frozenset((vertex, n))] == 1} for vertex, near in neighbours.items()
+    }
+    corners = [vertex for vertex, count in uses.items() if count == 1]
+    sides = [_walk(border, corner, step, set(corners)) for corner in corners for step in border[corner]]
+    longest = max(len(side) for side in sides)
+    root_side = min(
+        (side for side in sides if len(side) == longest),
+        key=lambda side: np.linalg.norm(positions[side] - eye, axis=1).mean(),
     )
+    roots = {vertex: vertex for vertex in root_side}
+    frontier = list(root_side)
+    while frontier:  # row by row: the one new neighbour of a vertex is the next of its column
+        reached = [(n, roots[vertex]) for vertex in frontier for n in neighbours[vertex] if n not in roots]
+        roots.update(reached)
+        frontier = [vertex for vertex, _ in reached]
+    return roots
 
 
-def _midpoints(edges: np.ndarray, split: np.ndarray, values):
-    """Append one midpoint row per split edge; returns (index of each edge's midpoint [F, 3], longer values)."""
-    ordered = np.sort(edges[split], axis=1)
-    unique, inverse = np.unique(ordered, axis=0, return_inverse=True)
-    index = np.full(split.shape, -1)
-    index[split] = values.shape[0] + inverse.ravel()
-    new_rows = 0.5 * (values[unique[:, 0]] + values[unique[:, 1]])
-    stacked = (
-        sp.vstack([values, new_rows], format="csr")
-        if sp.issparse(values)
-        else np.concatenate([values, new_rows])
-    )
-    return index, stacked
-
-
-def _pieces(pattern: int) -> list[tuple[int, int, int]]:
-    """Sub-triangles for a pattern of split edges (bit k: edge k to k+1); codes 3-5 are the midpoints of edges 0-2."""
-    if pattern == 0:
-        return [(0, 1, 2)]
-    if pattern == 7:
-        return [(0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5)]
-    if pattern in (1, 2, 4):
-        k = {1: 0, 2: 1, 4: 2}[pattern]
-        a, b, c, m = k, (k + 1) % 3, (k + 2) % 3, 3 + k
-        return [(a, m, c), (m, b, c)]
-    k = {3: 0, 6: 1, 5: 2}[pattern]  # edges k and k+1 are split, they share corner b
-    a, b, c, m, n = k, (k + 1) % 3, (k + 2) % 3, 3 + k, 3 + (k + 1) % 3
-    return [(m, b, n), (a, m, n), (a, n, c)]
+def _walk(border: dict[int, set[int]], start: int, step: int, stop: set[int]) -> list[int]:
+    """The vertices of one side, from a corner to the next."""
+    path = [start, step]
+    while path[-1] not in stop:
+        path.append(next(n for n in border[path[-1]] if n != path[-2]))
+    return path

@@ -26,10 +26,16 @@ CASES: list[Case] = [
     ("smile", {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.4}, {}, (0, 3)),
     ("smile, jaw 8", {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}, {6: 8}, (-20, 3)),
     ("brows up", {"browInnerUp": 1, "browOuterUpLeft": 1, "browOuterUpRight": 1}, {}, (0, 3)),
-    ("frown", {"browDownLeft": 1, "browDownRight": 1, "mouthFrownLeft": 0.8, "mouthFrownRight": 0.8}, {}, (0, 3)),
+    (
+        "frown",
+        {"browDownLeft": 1, "browDownRight": 1, "mouthFrownLeft": 0.8, "mouthFrownRight": 0.8},
+        {},
+        (0, 3),
+    ),
     ("pucker", {"mouthPucker": 1}, {}, (0, 3)),
     ("neck turn 30", {}, {4: 30}, (0, 3)),
-]  """Title, face units, pose entries in degrees, (yaw, pitch) of the view."""
+]
+"""Title, face units, pose entries in degrees, (yaw, pitch) of the view."""
 
 
 def contact_sheet(head: Head, colours: np.ndarray, size: int = 256, seed: int = 5) -> Image.Image:

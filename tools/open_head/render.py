@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from perse.head import rasterize_mesh
+from perse.head import Head, rasterize_mesh
 
 from .mesh import LASHES, LEFT_EYE, LOWER_TEETH, RIGHT_EYE, TONGUE, UPPER_TEETH
 
 SKIN_COLOUR = (0.86, 0.66, 0.55)
 LIP_COLOUR = (0.70, 0.32, 0.30)
+MOUTH_COLOUR = (0.30, 0.10, 0.10)
 PART_COLOUR = {
     LEFT_EYE: (0.93, 0.92, 0.90), RIGHT_EYE: (0.93, 0.92, 0.90), UPPER_TEETH: (0.95, 0.93, 0.86),
     LOWER_TEETH: (0.95, 0.93, 0.86), TONGUE: (0.62, 0.27, 0.27), LASHES: (0.15, 0.11, 0.09),
@@ -26,12 +27,14 @@ def yaw_pitch(yaw: float, pitch: float) -> np.ndarray:
     return about_x @ about_y
 
 
-def vertex_colours(vertex_part: np.ndarray, lips: np.ndarray) -> np.ndarray:
-    """Plain colours [V, 3]; lips [V] in [0, 1] mixes in the lip colour."""
-    colours = np.tile(SKIN_COLOUR, (len(vertex_part), 1))
-    colours = colours * (1 - 0.75 * lips[:, None]) + 0.75 * lips[:, None] * LIP_COLOUR
-    for part, colour in PART_COLOUR.items():
-        colours[vertex_part == part] = colour
+def vertex_colours(head: Head) -> np.ndarray:
+    """Plain colours [V, 3]: skin, lips, a dark mouth, eyes, teeth, tongue, lashes."""
+    colours = np.tile(SKIN_COLOUR, (len(head), 1))
+    for region, colour, strength in (("lips", LIP_COLOUR, 0.75), ("mouth", MOUTH_COLOUR, 1.0)):
+        amount = strength * head.region(region).double().numpy()[:, None]
+        colours = colours * (1 - amount) + amount * colour
+    for part, part_colour in PART_COLOUR.items():
+        colours[head.vertex_part.numpy() == part] = part_colour
     return colours
 
 

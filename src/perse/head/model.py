@@ -65,6 +65,10 @@ class Head:
     """Names of the face units that :meth:`expr_from_units` knows."""
     unit_to_expr: Tensor | None = None
     """Expression coefficients of each unit at 1, [units, 50]."""
+    region_names: tuple[str, ...] = ()
+    """Names of the soft skin regions, for :meth:`region`: lips, mouth (its inside), eyelids, ears."""
+    regions: Tensor | None = None
+    """How much each vertex lies in each region, [V, regions] in [0, 1]."""
     jaw_open: float = 0.0
     """Jaw angle in radians at which ARKit's jawOpen is 1; 0 if unknown."""
     name: str = "head"
@@ -170,6 +174,17 @@ class Head:
         codes = torch.tensor([PARTS.index(name) for name in names], device=self.device)
         return torch.isin(self.face_part, codes)
 
+    def region(self, name: str) -> Tensor:
+        """How much each vertex lies in a soft skin region (``lips``, ``mouth``, ``eyelids``, ``ears``): [V] in [0, 1].
+
+        Raises:
+            PerseError: the head has no such region.
+        """
+        if self.regions is None or name not in self.region_names:
+            known = ", ".join(self.region_names) or "none"
+            raise PerseError(f"{self.name} has no region {name!r}; it has: {known}.")
+        return self.regions[:, self.region_names.index(name)]
+
     def interpolate(self, face: Tensor, bary: Tensor) -> Binding:
         """E, P, W at points of the surface: face [N], bary [N, 3] -> Binding of [N, 3, 50], [N, 3, 36], [N, 5]."""
         corners = self.faces[face]  # [N, 3]
@@ -205,7 +220,7 @@ class Head:
     def expr_from_units(self, units: Mapping[str, float]) -> Tensor:
         """Expression coefficients of named face units, e.g. ``{"mouthSmileLeft": 0.8}`` -> psi [50].
 
-        Jaw opening and gaze are joints: see :meth:`pose_from_units`.
+        Jaw opening and gaze are joints: set them in the pose (`jaw_open` is the angle of ARKit's jawOpen).
 
         Raises:
             PerseError: a name is not among ``unit_names``.
