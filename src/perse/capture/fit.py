@@ -16,7 +16,7 @@ _OUTER_EYE_CORNERS = (33, 263)
 
 @dataclass(frozen=True)
 class FitWeights:
-    """How strongly the fit is held to what heads usually look like. Residuals are in 2 % of the interocular distance."""
+    """How strongly a fit is held to usual heads. Landmark residuals are in 2 % of the interocular distance."""
 
     betas: float = 0.45
     """Per unit of shape coefficient."""
@@ -24,6 +24,8 @@ class FitWeights:
     """Per unit of expression coefficient."""
     jaw: tuple[float, float, float] = (2.0, 12.0, 12.0)
     """Per radian of jaw turn about x (opening), y, z."""
+    jaw_closed: float = 25.0
+    """Per radian by which the jaw is turned shut beyond its rest."""
     gaze: float = 2.0
     """Per radian of eye turn."""
     vergence: float = 20.0
@@ -118,6 +120,7 @@ def _residual_function(
             x[_BETAS] * weights.betas,
             x[_EXPR] * weights.expr,
             x[_JAW] * jaw_weight,
+            x[_JAW][:1].clamp_max(0) * weights.jaw_closed,
             gaze * weights.gaze,
             (gaze[:2] - gaze[2:]) * weights.vergence,
         ]

@@ -14,7 +14,7 @@ from perse.perception import Face, Square
 MIN_INTEROCULAR = 20.0  # pixels between the outer eye corners: refused below
 GOOD_INTEROCULAR = 64.0  # warned below
 MAX_YAW = 45.0  # degrees
-MAX_ASYMMETRY = 7.0  # ratio of the nose's distances to the two sides of the face
+MAX_ASYMMETRY = 25.0  # ratio of the nose's distances to the two sides of the face
 FRAME_SCALE = 1.3  # the FFHQ square, so much larger: shows the shoulders' beginning
 MIN_INSIDE = 0.85  # share of the square that should lie on the photo
 _LEFT_SIDE, _RIGHT_SIDE, _NOSE_TIP = 454, 234, 1
@@ -43,7 +43,9 @@ def choose_face(faces: list[Face], index: int | None, what: str) -> Face:
     ordered = sorted(faces, key=lambda face: face.box[0] + face.box[2])
     if index is not None:
         if not 0 <= index < len(ordered):
-            raise PerseError(f"{what}: --face {index}, but there are {len(ordered)} faces (0 is the leftmost)")
+            raise PerseError(
+                f"{what}: --face {index}, but there are {len(ordered)} faces (0 is the leftmost)"
+            )
         return ordered[index]
     largest = max(range(len(ordered)), key=lambda i: ordered[i].size)
     if len(ordered) > 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +102,9 @@ def _from_array(array: np.ndarray, what: str) -> Tensor:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise PerseError(f"{what}: a picture is [height, width, 1, 3 or 4], this has shape {list(array.shape)}")
+        raise PerseError(
+            f"{what}: a picture is [height, width, 1, 3 or 4], this has shape {list(array.shape)}"
+        )
     _check_size(array.shape[1], array.shape[0], what)
     pixels = _unit_range(array, what)
     if pixels.shape[2] == 4:
@@ -114,9 +115,9 @@ def _from_array(array: np.ndarray, what: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
-def _unit_range(array: np.ndarray, what: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _unit_range(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype in (np.uint8, np.uint16):
-        return array.astype(np.float32) / np.iinfo(array.dtype).max
+        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     if array.dtype.kind == "b":
         return array.astype(np.float32)
     if array.dtype.kind != "f":

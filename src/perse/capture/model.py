@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from perse.errors import PerseError
-from perse.head import Head, rotation_matrices, skin
+from perse.head import Head, pose_transforms, rotation_matrices, skin
 
 FOCAL = 1.2 * 2.12  # focal length of a portrait in picture widths: puts the head about 1 m away
 
@@ -48,13 +48,21 @@ class LandmarkModel:
         self.E, self.P, self.W = head.interpolate(head.landmark_faces, bary)
         self.joint_template = head.joints()
         count = self.shapedirs.shape[-1]
-        self.joint_dirs = head.joints(torch.eye(count, dtype=torch.float64)) - self.joint_template  # [100, 5, 3]
+        self.joint_dirs = (
+            head.joints(torch.eye(count, dtype=torch.float64)) - self.joint_template
+        )  # [100, 5, 3]
 
     def points(self, betas: Tensor, expr: Tensor, pose: Tensor) -> Tensor:
         """Landmarks in the head frame: betas [100], expr [50], pose [15] -> [478, 3] metres."""
         rest = self.template + self.shapedirs @ betas
         joints = self.joint_template + torch.einsum("k,kjc->jc", betas, self.joint_dirs)
         return skin(rest, self.E, self.P, self.W, joints, expr, pose)[0]
+
+    def skinning_matrices(self, betas: Tensor, pose: Tensor) -> Tensor:
+        """The linear part of skinning at every landmark: d posed / d unposed, [478, 3, 3]."""
+        joints = self.joint_template + torch.einsum("k,kjc->jc", betas, self.joint_dirs)
+        transforms, _, _ = pose_transforms(joints, pose)
+        return torch.einsum("nj,jab->nab", self.W, transforms[..., :3])
 
     def project(
         self, rotation: Tensor, translation: Tensor, points: Tensor, focal: float, centre: tuple[float, float]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from perse.capture.portrait import project, project_landmarks
 from perse.dataset import Portrait
-from perse.head import Head, open_head, rasterize_mesh, vertex_normals
+from perse.head import PARTS, Head, open_head, rasterize_mesh, vertex_normals
 
 _LIGHT = (0.3, 0.45, 0.84)  # towards the light, head frame
 _PART_COLORS = {
@@ -29,6 +29,8 @@ _CLASS_COLORS = (
     (1.0, 0.1, 1.0),
 )
 _FOUND, _FITTED = (0.1, 1.0, 0.1), (1.0, 0.1, 0.1)
+_IRIS_COLOR, _IRIS_DEGREES = (0.30, 0.20, 0.12), 27.0
+_PUPIL_COLOR, _PUPIL_DEGREES = (0.03, 0.03, 0.03), 10.0
 _SUPERSAMPLE = 2
 
 
@@ -69,6 +71,7 @@ def shade_head(portrait: Portrait, head: Head) -> tuple[Tensor, Tensor]:
     normals = torch.nn.functional.normalize(normals, dim=-1)
     light = 0.35 + 0.7 * (normals @ torch.tensor(_LIGHT)).clamp_min(0)
     colors = _face_colors(head)[triangle[seen]]
+    _paint_irises(colors, portrait, head, corners, share)
     picture = torch.zeros(height, width, 4)
     picture[seen] = torch.cat([colors * light[:, None], torch.ones(len(colors), 1)], -1).clamp(0, 1)
     blocks = picture.reshape(height // _SUPERSAMPLE, _SUPERSAMPLE, width // _SUPERSAMPLE, _SUPERSAMPLE, 4)
@@ -77,10 +80,26 @@ def shade_head(portrait: Portrait, head: Head) -> tuple[Tensor, Tensor]:
 
 
 def _face_colors(head: Head) -> Tensor:
-    from perse.head import PARTS
-
     table = torch.tensor([_PART_COLORS.get(part, (0.6, 0.6, 0.6)) for part in PARTS])
     return table[head.face_part]
+
+
+def _paint_irises(colors: Tensor, portrait: Portrait, head: Head, corners: Tensor, share: Tensor) -> None:
+    """Colour iris and pupil by the angle from the eye's axis in the rest pose, so that gaze shows; in place."""
+    rest = head.rest_vertices(portrait.betas)
+    points = (rest[corners] * share).sum(1)  # [M, 3]
+    part = head.vertex_part[corners[:, 0]]
+    for name in ("left_eye", "right_eye"):
+        code = PARTS.index(name)
+        vertices = rest[head.vertex_part == code]
+        if len(vertices) == 0:
+            continue
+        mine = part == code
+        direction = torch.nn.functional.normalize(points[mine] - vertices.mean(0), dim=-1)
+        angle = torch.rad2deg(torch.acos(direction[:, 2].clamp(-1, 1)))[:, None]
+        iris, pupil = torch.tensor(_IRIS_COLOR), torch.tensor(_PUPIL_COLOR)
+        painted = torch.where(angle < _IRIS_DEGREES, iris, colors[mine])
+        colors[mine] = torch.where(angle < _PUPIL_DEGREES, pupil, painted)
 
 
 def _draw_points(image: Tensor, points: Tensor, color: tuple[float, float, float]) -> None:

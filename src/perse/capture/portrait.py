@@ -17,9 +17,10 @@ from perse.capture.model import FOCAL, FitResult, LandmarkModel, intrinsics, vie
 from perse.dataset import Portrait
 from perse.errors import PerseError
 from perse.head import Head, open_head
-from perse.perception import Face, Square, landmarks, segment
+from perse.perception import Face, Square, hidden_share, landmarks, segment
 from perse.splat import Camera
 
+MAX_HIDDEN = 0.06  # share of the inner face that may be covered without a warning
 GOOD_FIT = 3.0  # percent of the interocular distance; a worse fit is warned about
 
 
@@ -46,7 +47,8 @@ def capture(
     Raises:
         PerseError: unreadable photo, no face, no such face, a face too small or turned away.
 
-    Warns (CaptureWarning): several faces, a small face, a photo cut close to the head, a bad fit.
+    Warns (CaptureWarning): several faces, a small face, a photo cut close to the head, a
+    covered face, a bad fit.
     """
     if not 64 <= size <= 4096:
         raise PerseError(f"a portrait of {size} pixels is not possible; choose 64 to 4096")
@@ -57,6 +59,11 @@ def capture(
     crop, points = _crop(image, found, size, what)
     probs = segment(crop, points)
     alpha = alpha_matte(crop.numpy(), 1 - probs[..., 0].numpy())
+    hidden = hidden_share(crop, points)
+    if hidden > MAX_HIDDEN:
+        warn(
+            f"{what}: something (a hand?) covers {100 * hidden:.0f} % of the face and will become part of it"
+        )
     fitted = fit_portrait_landmarks(points, size, head or open_head())
     if fitted.error > GOOD_FIT:
         warn(

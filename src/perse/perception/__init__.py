@@ -8,7 +8,7 @@ from perse.perception.features import FeatureEncoder, ImageFeatures, TextFeature
 from perse.perception.identity import IdentityNet, identity_embedding, identity_net
 from perse.perception.landmarks import ARKIT_NAMES, Face, LandmarkTracker, as_rgb8, landmarks
 from perse.perception.lpips import LPIPS
-from perse.perception.segmentation import SEGMENT_CLASSES, segment
+from perse.perception.segmentation import SEGMENT_CLASSES, hidden_share, segment
 
 Encoder = FeatureEncoder  # the name by which the maker registry knows it
 
@@ -25,6 +25,7 @@ __all__ = [
     "Square",
     "TextFeatures",
     "as_rgb8",
+    "hidden_share",
     "identity_embedding",
     "identity_net",
     "landmarks",

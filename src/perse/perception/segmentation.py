@@ -34,6 +34,9 @@ _ZOOMS = (
 )
 _MARGIN = 0.12  # over this outer share of a square its weight rises: networks are weak at the border
 _NOSE_TIP = 1  # landmark
+_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+_HIDING = (0, 2, 4, 5)  # background, body skin (hands), clothes, others
 _SOLID_DISTANCE = (4.0, 12.0)  # pixels of 512 from the background: soft below, surely the person above
 _WIDE_IMAGE = 1.6  # an image at most this much larger than the crop is also seen whole
 _FLOOR = 0.018  # a sure pixel scores 4 above the others, so each of those keeps e^-4 / (1 + 5 e^-4) = 0.0168
@@ -173,3 +176,22 @@ def segment(image: Tensor | np.ndarray, landmarks: Tensor | np.ndarray) -> Tenso
     points = points.astype(np.float64)
     probs = _take_off_floor(_mean_over_squares(rgb, points))
     return torch.from_numpy(_fill_clothes(probs, nose_y=float(points[_NOSE_TIP, 1])))
+
+
+def hidden_share(image: Tensor | np.ndarray, landmarks: Tensor | np.ndarray) -> float:
+    """Which share of the inner face is not face skin, in [0, 1]: a hand, a microphone, a scarf before the face.
+
+    One look of the network at the head crop, read at the landmarks between brows, cheeks and chin. The landmarker
+    invents what it cannot see, so its own output does not tell. Hair is not counted (fringes are normal).
+    """
+    rgb = as_rgb8(image)
+    points = landmarks.detach().cpu().numpy() if isinstance(landmarks, Tensor) else np.asarray(landmarks)
+    points = points[:, :2].astype(np.float64)
+    square = _squares(points, rgb.shape[1], rgb.shape[0])[0][0]
+    probs = _selfie_net()(square.cut(rgb, _NET_SIZE))
+    inner = np.delete(points, _OVAL, axis=0)
+    columns, rows = (
+        ((inner - (square.left, square.top)) * (_NET_SIZE / square.side)).astype(int).clip(0, 255).T
+    )
+    label = probs[rows, columns].argmax(-1)
+    return float(np.isin(label, _HIDING).mean())

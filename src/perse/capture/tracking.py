@@ -1,0 +1,257 @@
+"""track(): from a video of one face to the motion that drives an avatar.
+
+Shape is shared over the video; expression, jaw, gaze and the head's turn are solved for every frame. The turn goes
+into the neck joint, so shoulders stand still under a camera that stands still; where the head moves to is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import savgol_filter
+from torch import Tensor
+
+from perse.capture.fit import fit_landmarks
+from perse.capture.frames import RIGID_SIZE, FrameSolver, FrameStates
+from perse.capture.framing import warn
+from perse.capture.model import LandmarkModel
+from perse.capture.video import read_video, video_info
+from perse.dataset import Motion
+from perse.errors import PerseError
+from perse.head import Head, open_head
+from perse.perception import LandmarkTracker, Square, as_rgb8, hidden_share, landmarks
+
+Progress = Callable[[int, int], None]
+
+_FOCAL_SHARE = 1.2  # guessed focal length in longer picture sides
+_SHAPE_FRAMES = 12  # frames that the shape is averaged over
+_SEARCH_FRAMES = 24  # frames in which a first face is looked for
+_FOLLOW_SIZE = 3.0  # side of the square that is followed, in face sizes
+_FOLLOW_PIXELS = 640
+_MAX_TURN_SPEED = 400.0  # degrees a second: faster is a wrong detection
+_BAD_ERROR = 2.2  # times the median fit error
+_SMOOTH_SECONDS = 0.2  # window of the smoothing filter
+_MAX_BAD = 0.5  # share of frames that may be repaired
+_LOOKS_A_SECOND = 6.0  # how often it is checked whether something covers the face
+_COVERED = 0.06  # share of the inner face that is covered: expression is not to be trusted
+_WELL_COVERED = 0.3  # nor is the head's turn
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A tracked video: the motion and how far to trust it."""
+
+    motion: Motion
+    """Smoothed; the head's turn is in the neck joint."""
+    betas: Tensor
+    """[100] the shape shared by all frames."""
+    error: Tensor
+    """[T] mean landmark error, % of the interocular distance; infinite where no face was found."""
+    repaired: Tensor
+    """[T] bool: frames whose expression (and mostly pose) is interpolated from their neighbours."""
+
+
+@dataclass(frozen=True)
+class _Landmarks:
+    points: Tensor  # [T, 478, 2] float64 pixels; rows without a face are zero
+    found: Tensor  # [T] bool
+    covered: Tensor  # [T] share of the inner face behind something else
+    width: int
+    height: int
+
+
+def track(
+    video: str | Path | Iterable[np.ndarray],
+    *,
+    fps: float | None = None,
+    head: Head | None = None,
+    progress: Progress | None = None,
+) -> Motion:
+    """The motion of the one face in a video: expression and pose for every frame.
+
+    `video` is a file, or frames uint8 [H, W, 3] together with `fps`. Neck at zero means facing the camera. Frames
+    without a face, with a bad fit or a sudden jump (a hand before the face) are interpolated.
+
+    Raises PerseError: unreadable video, no face in it, a face in less than half of it.
+    """
+    return track_details(video, fps=fps, head=head, progress=progress).motion
+
+
+def track_details(
+    video: str | Path | Iterable[np.ndarray],
+    *,
+    fps: float | None = None,
+    head: Head | None = None,
+    progress: Progress | None = None,
+) -> Tracking:
+    """As :func:`track`, with shape, error and repaired frames."""
+    frames, rate, total, what = _open(video, fps)
+    seen = _follow(frames, rate, total, what, progress)
+    model = LandmarkModel(head or open_head())
+    focal = _FOCAL_SHARE * max(seen.width, seen.height)
+    centre = (seen.width / 2, seen.height / 2)
+    betas = _shared_shape(model, seen, focal, centre)
+    solver = FrameSolver(model, betas, focal, centre)
+    states = solver.solve(seen.points[seen.found])
+    states, error = _spread(states, seen.found)
+    bad = _bad_frames(states, error, rate) | (seen.covered > _WELL_COVERED)
+    bad_expr = bad | (seen.covered > _COVERED)
+    if float(bad_expr.double().mean()) > _MAX_BAD:
+        raise PerseError(
+            f"{what}: the face could be followed in only {int((~bad_expr).sum())} of {len(bad)} frames; use a "
+            "video of one face that is well lit, in focus and not covered"
+        )
+    motion = _motion(states, bad, bad_expr, rate, what)
+    return Tracking(motion, betas.float(), error.float(), bad_expr)
+
+
+def _open(
+    video: str | Path | Iterable[np.ndarray], fps: float | None
+) -> tuple[Iterator[np.ndarray], float, int, str]:
+    """Frames, frames a second, their number (0: unknown) and a name for messages."""
+    if isinstance(video, (str, Path)):
+        info = video_info(Path(video))
+        return read_video(Path(video)), fps or info.fps, info.frames, str(video)
+    if fps is None:
+        raise PerseError("frames given one by one need fps, the number of frames a second")
+    return iter(video), fps, len(video) if isinstance(video, Sized) else 0, "the video"
+
+
+def _follow(
+    frames: Iterator[np.ndarray], fps: float, total: int, what: str, progress: Progress | None
+) -> _Landmarks:
+    """Landmarks of every frame. A face that is small in the picture is followed in a square around it."""
+    points: list[np.ndarray] = []
+    found: list[bool] = []
+    covered: list[float] = []
+    look_every = max(1, round(fps / _LOOKS_A_SECOND))
+    square: Square | None = None
+    size = (0, 0)
+    with LandmarkTracker() as tracker:
+        for index, frame in enumerate(frames):
+            rgb = as_rgb8(frame)
+            if index and rgb.shape[:2] != size:
+                raise PerseError(f"{what}: frame {index} has another size than the first")
+            size = (rgb.shape[0], rgb.shape[1])
+            if square is None and (index < _SEARCH_FRAMES or index % _SEARCH_FRAMES == 0):
+                square = _square_to_follow(rgb)
+            place = None if square is None else _place(tracker, rgb, square, round(index * 1000 / fps))
+            if place is None or square is None:
+                points.append(np.zeros((478, 2)))
+                covered.append(1.0)
+            else:
+                points.append(place)
+                square = _recentred(square, place)
+                look = index % look_every == 0
+                covered.append(hidden_share(rgb, place) if look else -1.0)
+            found.append(place is not None)
+            if progress is not None:
+                progress(index + 1, total)
+    if not any(found):
+        raise PerseError(f"{what}: no face found; use a video of one face seen from the front")
+    share = torch.from_numpy(_between_looks(np.array(covered)))
+    return _Landmarks(torch.from_numpy(np.stack(points)), torch.tensor(found), share, size[1], size[0])
+
+
+def _place(tracker: LandmarkTracker, rgb: np.ndarray, square: Square, time_ms: int) -> np.ndarray | None:
+    """Landmarks [478, 2] in pixels of the frame, or None."""
+    pixels = min(_FOLLOW_PIXELS, max(64, round(square.side)))
+    face = tracker.track(square.cut(rgb, pixels), time_ms)
+    if face is None:
+        return None
+    return face.landmarks[:, :2].double().numpy() * (square.side / pixels) + (square.left, square.top)
+
+
+def _between_looks(covered: np.ndarray) -> np.ndarray:
+    """Frames not looked at (-1) take the larger value of the looks before and after them."""
+    looked = np.flatnonzero(covered >= 0)
+    if not len(looked):
+        return np.zeros_like(covered)
+    after = np.searchsorted(looked, np.arange(len(covered))).clip(max=len(looked) - 1)
+    before = (np.searchsorted(looked, np.arange(len(covered)), side="right") - 1).clip(min=0)
+    return np.maximum(covered[looked[before]], covered[looked[after]])
+
+
+def _square_to_follow(rgb: np.ndarray) -> Square | None:
+    faces = landmarks(rgb, max_faces=2)
+    if not faces:
+        return None
+    left, top, right, bottom = faces[0].box
+    return Square.around((left + right) / 2, (top + bottom) / 2, faces[0].size * _FOLLOW_SIZE)
+
+
+def _recentred(square: Square, points: np.ndarray) -> Square:
+    """Move the square only when the face nears its border: a still square gives steadier landmarks."""
+    middle = (points.min(0) + points.max(0)) / 2
+    offset = middle - (square.left + square.side / 2, square.top + square.side / 2)
+    if np.abs(offset).max() < 0.2 * square.side:
+        return square
+    return Square.around(float(middle[0]), float(middle[1]), square.side)
+
+
+def _shared_shape(
+    model: LandmarkModel, seen: _Landmarks, focal: float, centre: tuple[float, float]
+) -> Tensor:
+    """Mean shape of fits to frames spread over the video, weighted towards the better ones. [100]"""
+    rows = seen.found.nonzero().flatten()
+    chosen = rows[torch.linspace(0, len(rows) - 1, min(_SHAPE_FRAMES, len(rows))).round().long()]
+    fits = [fit_landmarks(model, seen.points[row], focal, centre) for row in chosen]
+    weights = torch.tensor([1 / fit.error**2 for fit in fits], dtype=torch.float64)
+    shapes = torch.stack([fit.betas for fit in fits])
+    return (weights / weights.sum()) @ shapes
+
+
+def _spread(states: FrameStates, found: Tensor) -> tuple[FrameStates, Tensor]:
+    """States [found] to states [T], and the error [T] with infinity where no face was found."""
+    x = torch.zeros(len(found), states.x.shape[1], dtype=states.x.dtype)
+    error = torch.full((len(found),), math.inf, dtype=states.x.dtype)
+    x[found], error[found] = states.x, states.error
+    return FrameStates(x, error), error
+
+
+def _bad_frames(states: FrameStates, error: Tensor, fps: float) -> Tensor:
+    """Frames that cannot be right: no face, a fit far worse than usual, or a jump. Neighbours included. [T] bool"""
+    good = error.isfinite()
+    bad = ~good | (error > _BAD_ERROR * error[good].median())
+    turn = torch.linalg.vector_norm(states.rotation.diff(dim=0), dim=-1) * 180 / math.pi * fps
+    jump = torch.zeros_like(bad)
+    jump[1:] = turn > _MAX_TURN_SPEED
+    jump &= ~bad
+    jump[:-1] |= jump[1:].clone()
+    bad |= jump
+    reach = max(1, round(fps / 12))
+    grown = torch.nn.functional.max_pool1d(bad[None, None].float(), 2 * reach + 1, 1, reach)[0, 0]
+    return grown > 0 if bool((grown == 0).any()) else bad
+
+
+def _motion(states: FrameStates, bad: Tensor, bad_expr: Tensor, fps: float, what: str) -> Motion:
+    """Repair, smooth and turn into a Motion. Frames `bad` are repaired whole, `bad_expr` in the face alone."""
+    values = states.x.numpy().copy()
+    times = np.arange(len(bad))
+    for column in range(values.shape[1]):
+        keep = ~(bad if column < RIGID_SIZE else bad_expr).numpy()
+        values[~keep, column] = np.interp(times[~keep], times[keep], values[keep, column])
+    longest = _longest_run(bad_expr.numpy())
+    if longest > fps:
+        warn(f"{what}: no usable face for {longest / fps:.1f} seconds; the motion there is interpolated")
+    window = 2 * max(1, round(_SMOOTH_SECONDS * fps / 2)) + 1
+    if len(values) > window:
+        values = savgol_filter(values, window, min(2, window - 1), axis=0, mode="nearest")
+    smooth = FrameStates(torch.from_numpy(values), states.error)
+    train = torch.ones(len(bad), dtype=torch.bool)
+    return Motion(
+        smooth.expr.float(), smooth.pose.float(), train, fps, None, f"tracked from {Path(what).name}"
+    )
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    best = current = 0
+    for flag in flags:
+        current = current + 1 if flag else 0
+        best = max(best, current)
+    return best
