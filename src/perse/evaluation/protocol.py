@@ -18,6 +18,7 @@ from perse.evaluation.metrics import Perceptual, psnr, ssim
 FRAMES_AT_ONCE = 8
 FACE_UNTOUCHED = ("clothes", "earrings", "hair", "hat", "headphones")
 """Categories whose edits leave the face alone, so that identity should stay."""
+_LEAKAGE = ("leakage", "leakage_dataset", "leakage_area")
 
 
 @dataclass
@@ -38,6 +39,8 @@ class _Scores:
     frames: dict[str, list[float]] = field(default_factory=dict)
     """Metric -> one number a frame."""
     leakage: Leakage = field(default_factory=Leakage)
+    dataset_leakage: Leakage = field(default_factory=Leakage)
+    """The same between the dataset's own frames: what is not to be blamed on the avatar."""
     faces_missing: int = 0
 
     @property
@@ -63,6 +66,7 @@ class _Scores:
         if self.subject.category is not None:
             row["leakage"] = self.leakage.mean
             row["leakage_area"] = self.leakage.share
+            row["leakage_dataset"] = self.dataset_leakage.mean
         return row
 
 
@@ -89,7 +93,9 @@ def evaluate(
         `identity`: mean distance to the portrait over all frames in which a face was found, `identity_reference`
         and `identity_face_untouched` over the reference and over edits that leave the face alone,
         `identity_dataset` that of the dataset's own frames, `faces_missing`: how many frames showed no face;
-        `leakage`: per category and `mean`; `leakage_area`: which share of the person that was measured on;
+        `leakage`: per category and `mean`; `leakage_dataset`: the same between the dataset's own frames, from
+        what lies below the threshold of a change and from video coding; `leakage_area`: which share of the person
+        that was measured on;
         `subjects`, `categories`, `frames_heldout`; `per_subject` and `per_category` tables. None stands where
         nothing could be measured.
 
@@ -160,11 +166,13 @@ class _Protocol:
     def _leak(self, scores: _Scores, drawn: _Drawn, truth: tuple[Tensor, Tensor, Tensor]) -> None:
         category = scores.subject.category
         assert category is not None
-        rgb, _, labels = truth
-        reference_rgb, _, reference_labels = self._reference_truth
+        rgb, alpha, labels = truth
+        reference_rgb, reference_alpha, reference_labels = self._reference_truth
         region = part_region(category, (labels, reference_labels), (rgb, reference_rgb))
         person = foreground(drawn.alpha, self._reference_drawn.alpha)
         scores.leakage.add(drawn.rgb, self._reference_drawn.rgb, person, region)
+        person = foreground(from_uint8(alpha), from_uint8(reference_alpha))
+        scores.dataset_leakage.add(from_uint8(rgb), from_uint8(reference_rgb), person, region)
 
 
 def _summary(scores: list[_Scores], frames: int) -> dict[str, Any]:
@@ -173,7 +181,6 @@ def _summary(scores: list[_Scores], frames: int) -> dict[str, Any]:
     groups = [name for name in ("reference", *CATEGORIES, "combined") if any(s.group == name for s in scores)]
     by_category = {name: _group_row([s for s in scores if s.group == name]) for name in groups}
     learned = [name for name in groups if name in CATEGORIES]
-    leakage = {name: by_category[name]["leakage"] for name in learned}
     untouched = [s for s in scores if s.group in FACE_UNTOUCHED]
     return {
         **{name: _pooled(scores, name) for name in ("psnr", "psnr_foreground", "ssim", "lpips", "identity")},
@@ -181,8 +188,7 @@ def _summary(scores: list[_Scores], frames: int) -> dict[str, Any]:
         "identity_face_untouched": _pooled(untouched, "identity"),
         "identity_dataset": _pooled(scores, "identity_dataset"),
         "faces_missing": sum(score.faces_missing for score in scores),
-        "leakage": {**leakage, "mean": _mean([value for value in leakage.values() if value is not None])},
-        "leakage_area": {name: by_category[name]["leakage_area"] for name in learned},
+        **{name: _by_category(by_category, learned, name) for name in _LEAKAGE},
         "subjects": len(scores),
         "categories": len(learned),
         "frames_heldout": frames,
@@ -195,10 +201,21 @@ def _group_row(scores: list[_Scores]) -> dict[str, Any]:
     """Means over the subjects of one category."""
     names = ("psnr", "psnr_foreground", "ssim", "lpips", "identity", "identity_dataset")
     row: dict[str, Any] = {"subjects": len(scores), **{name: _pooled(scores, name) for name in names}}
-    measured = [s.leakage for s in scores if s.leakage.mean is not None]
-    row["leakage"] = _mean([leak.mean for leak in measured if leak.mean is not None])
-    row["leakage_area"] = _mean([leak.share for leak in measured])
+    leaks = [s.leakage for s in scores if s.subject.category is not None]
+    row["leakage"] = _mean([leak.mean for leak in leaks if leak.mean is not None])
+    row["leakage_dataset"] = _mean(
+        [s.dataset_leakage.mean for s in scores if s.dataset_leakage.mean is not None]
+    )
+    row["leakage_area"] = _mean([leak.share for leak in leaks])
     return row
+
+
+def _by_category(
+    rows: dict[str, dict[str, Any]], categories: list[str], name: str
+) -> dict[str, float | None]:
+    """One figure of every category, and their mean."""
+    values = {category: rows[category][name] for category in categories}
+    return {**values, "mean": _mean([value for value in values.values() if value is not None])}
 
 
 def _pooled(scores: list[_Scores], name: str) -> float | None:

@@ -10,6 +10,7 @@ _COLUMNS = (
     ("identity", "identity", 3),
     ("identity_dataset", "identity of data", 3),
     ("leakage", "leakage", 4),
+    ("leakage_dataset", "leakage of data", 4),
     ("leakage_area", "measured on", 2),
 )
 
@@ -20,7 +21,8 @@ def table(metrics: dict[str, Any]) -> str:
         "| | subjects | " + " | ".join(title for _, title, _ in _COLUMNS) + " |",
         "|---|---:" + "|---:" * len(_COLUMNS) + "|",
     ]
-    whole = {**metrics, "leakage": metrics["leakage"]["mean"], "leakage_area": None}
+    leakage = ("leakage", "leakage_dataset", "leakage_area")
+    whole = {**metrics, **{name: metrics[name]["mean"] for name in leakage}}
     for name, row in (("all", whole), *metrics["per_category"].items()):
         cells = [format_figure(row.get(key), digits) for key, _, digits in _COLUMNS]
         lines.append(f"| {name} | {row['subjects']} | " + " | ".join(cells) + " |")
