@@ -139,11 +139,12 @@ PERSE_INLINE bool tile_rect(const CameraParameters& c, float x_low, float x_high
   return true;
 }
 
+// Copies the first channels into the record; whether all are finite.
 PERSE_INLINE bool copy_channels(const float* channels, int count, Record* record) {
-  float zero_if_finite = 0.f;
-  for (int k = 0; k < count; ++k) zero_if_finite += channels[k] * 0.f;
+  bool finite = true;
+  for (int k = 0; k < count; ++k) finite = finite & (fabsf(channels[k]) <= kLargestFloat);
   for (int k = 0; k < kMaxChunk; ++k) record->channel[k] = k < count ? channels[k] : 0.f;
-  return zero_if_finite == 0.f;
+  return finite;
 }
 
 // One vector of Gaussians [first, first + count).
@@ -167,8 +168,8 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   Float xx = p.conic_xx * (-0.5f * kLog2E), xy = p.conic_xy * -kLog2E, yy = p.conic_yy * (-0.5f * kLog2E);
   Float ridge_y = xy / yy * -0.5f, ridge_x = xy / xx * -0.5f;
 
-  Float checked = (p.mean_x + p.mean_y + half_x + half_y + ridge_x + ridge_y) * 0.f;  // NaN unless all are finite
-  Mask drawn = (p.position[2] > kNearPlane) & (sigmas2 > 0.f) & (checked == 0.f);
+  Float checked = p.mean_x + p.mean_y + half_x + half_y + ridge_x + ridge_y + log2_opacity;  // NaN and inf stay
+  Mask drawn = (p.position[2] > kNearPlane) & (sigmas2 > 0.f) & (abs_negated(checked) >= -kLargestFloat);
   Float nowhere = -2.f;
   Float box[4] = {max(p.mean_x - half_x - 0.5f, -2.f), select(drawn, min(p.mean_x + half_x - 0.5f, c.width + 2.f), nowhere),
                   max(p.mean_y - half_y - 0.5f, -2.f), select(drawn, min(p.mean_y + half_y - 0.5f, c.height + 2.f), nowhere)};

@@ -20,6 +20,7 @@ constexpr float kMaxAlpha = 0.999f;
 constexpr float kMinTransmittance = 1e-4f;
 constexpr float kMaxSigma = 3.33f;
 constexpr float kLog2MinAlpha = -7.994353436858858f;  // log2(1 / 255)
+constexpr float kLargestFloat = 3.402823466e+38f;  // comparing with it finds NaN; "x * 0 == 0" is folded by GCC 12
 constexpr float kLog2E = 1.4426950408889634f;
 
 struct CameraParameters {

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from perse.errors import PerseError
 
 try:
-    from perse.splat import _native
+    import perse.splat._native as _native
 except ImportError as error:  # a source checkout that was never built
     _native = None  # type: ignore[assignment]
     _import_error: ImportError | None = error

@@ -158,9 +158,8 @@ def _check(
 
     tensors: dict[str, torch.Tensor | None] = {name: tensor for name, (tensor, _) in expected.items()}
     tensors |= {"viewmat": camera.viewmat, "K": camera.K, "background": background, "extra": extra}
-    for name, tensor in tensors.items():
-        if tensor is None:
-            continue
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    for name, tensor in given.items():
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must be floating point, not {tensor.dtype}")
         if tensor.device != gaussians.means.device:
@@ -170,7 +169,7 @@ def _check(
 
 def _check_camera(camera: Camera) -> None:
     """Refuse cameras that would draw nothing, or something else than they say. On a GPU the look would cost more."""
-    if camera.K.is_cuda:
+    if camera.K.device.type != "cpu":
         return
     if not torch.isfinite(camera.viewmat).all():
         raise ValueError("viewmat holds values that are not finite numbers")
