@@ -242,7 +242,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of one subject, composited on white."""
+    """One picture of one subject, composited on white. Numpy arrays are taken too and become tensors."""
 
     rgb: torch.Tensor
     """[H, W, 3] uint8."""
@@ -250,6 +250,10 @@ class Frame:
     """[H, W] uint8."""
     labels: torch.Tensor
     """[H, W] uint8, codes of LABELS."""
+
+    def __post_init__(self) -> None:
+        for name in ("rgb", "alpha", "labels"):
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
 
 
 @dataclass
