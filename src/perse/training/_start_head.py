@@ -24,7 +24,7 @@ def start_from_head(context: Context) -> Start:
     """Points of the head alone (Eq. 17); actions of all categories reach everywhere and know nothing."""
     base = head_points(context, context.points)
     everywhere = torch.arange(len(base))
-    actions = {c: ActionStart(everywhere, Known([], torch.zeros(0))) for c in CATEGORIES}
+    actions = {c: ActionStart(everywhere.clone(), Known([], torch.zeros(0))) for c in CATEGORIES}
     return Start(base, {}, actions, {}, "head")
 
 

@@ -26,28 +26,17 @@ from perse.avatar.start import (
     YieldStart,
 )
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
-from perse.training.subjects import POINT_CATEGORIES
+from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
 
 if TYPE_CHECKING:
     from perse.training.starts import Context
 
-SHARES = {
-    "base": 0.40,
-    "hair": 0.27,
-    "clothes": 0.10,
-    "beard": 0.07,
-    "hat": 0.06,
-    "headphones": 0.05,
-    "eyebrows": 0.03,
-    "earrings": 0.02,
-}
-"""Share of all points a layer gets."""
-YIELDS = (("hair", "hat"), ("hair", "headphones"))
-"""Layers that give way to another category."""
 MIN_OPACITY = 0.3
 """Points of a maker fainter than this are not taken."""
 MIN_POINTS = 20
+HAIRY = ("hair", "beard", "eyebrows")
+"""Labels whose long points are strands; a long disc elsewhere is a slim triangle of skin."""
 REACH = 0.008
 """Metres around changed base points that a category may change too."""
 HAIR_REACH = 0.015
@@ -172,7 +161,8 @@ def _shape(scales: Tensor, labels: Tensor) -> Tensor:
     """Standard deviations [n, 3] over the gap: flat for discs, long for strands; axes as the maker's own."""
     order = scales.argsort(1, descending=True)
     sorted_scales = scales.gather(1, order)
-    strand = sorted_scales[:, 1] < 0.5 * sorted_scales[:, 0]
+    hairy = torch.isin(labels.long(), torch.tensor([LABEL_CODE[n] for n in HAIRY]))
+    strand = hairy & (sorted_scales[:, 1] < 0.5 * sorted_scales[:, 0])
     hair = labels == LABEL_CODE["hair"]
     long = torch.where(
         hair[:, None], scales.new_tensor([0.8, 0.2, 0.2]), scales.new_tensor([0.5, 0.25, 0.25])

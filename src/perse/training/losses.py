@@ -21,26 +21,37 @@ def l1(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     return (difference * mask[..., None]).sum() / (mask.sum() * image.shape[-1]).clamp_min(1.0)
 
 
-@lru_cache(maxsize=16)
-def _band(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Gaussian filtering of `size` samples as a banded matrix [size, size]; outside counts as zero."""
-    taps = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+BLOCK = 64
+"""Samples filtered at once: the filter's matrix is a band, and blocks of it leave out most of the zeros."""
+
+
+@lru_cache(maxsize=64)
+def _band(size: int, start: int, stop: int, device: torch.device) -> tuple[int, int, Tensor]:
+    """Gaussian filtering as a matrix: inputs [low, high) to outputs [start, stop); outside the image counts as zero."""
+    half = SSIM_WINDOW // 2
+    low, high = max(0, start - half), min(size, stop + half)
+    taps = torch.arange(SSIM_WINDOW, dtype=torch.float64) - half
     kernel = torch.exp(-taps.square() / (2 * SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
-    index = torch.arange(size)
-    distance = index[:, None] - index[None] + SSIM_WINDOW // 2
+    distance = torch.arange(low, high)[None] - torch.arange(start, stop)[:, None] + half
     inside = (distance >= 0) & (distance < SSIM_WINDOW)
-    band = torch.where(
-        inside, kernel[distance.clamp(0, SSIM_WINDOW - 1)], torch.zeros((), dtype=torch.float64)
-    )
-    return band.to(device, dtype)
+    band = torch.where(inside, kernel[distance.clamp(0, SSIM_WINDOW - 1)], torch.zeros((), dtype=torch.float64))
+    return low, high, band.to(device, torch.float32)
+
+
+def _blur_rows(planes: Tensor) -> Tensor:
+    """Filter along the second to last axis."""
+    size, parts = planes.shape[-2], []
+    for start in range(0, size, BLOCK):
+        low, high, band = _band(size, start, min(size, start + BLOCK), planes.device)
+        parts.append(band.to(planes.dtype) @ planes[..., low:high, :])
+    return torch.cat(parts, -2)
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """11x11 Gaussian window, sigma 1.5, of planes [..., H, W] as two matrix products (13 times faster on a CPU)."""
-    rows = _band(planes.shape[-2], planes.device, planes.dtype)
-    columns = _band(planes.shape[-1], planes.device, planes.dtype)
-    return rows @ planes @ columns.T
+    """11x11 Gaussian window, sigma 1.5, of planes [..., H, W] as matrix products (many times faster than a
+    convolution on a CPU). The result is transposed, [..., W, H]: no mean over pixels minds."""
+    return _blur_rows(_blur_rows(planes).transpose(-1, -2))
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:

@@ -112,12 +112,13 @@ class Objective:
         self, image: Tensor, target: Target, subject: int, frames: np.ndarray, cached: bool
     ) -> Tensor:
         assert self._lpips is not None
-        found = self._lpips.features(image.permute(0, 3, 1, 2))
-        if cached:
-            wanted = self._store.features(subject, frames, self._lpips.features)
-        else:
-            with torch.no_grad():
-                wanted = self._lpips.features(target.rgb.permute(0, 3, 1, 2))
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=fast_bfloat16(self._device)):
+            found = self._lpips.features(image.permute(0, 3, 1, 2))
+            if cached:
+                wanted = self._store.features(subject, frames, self._lpips.features)
+            else:
+                with torch.no_grad():
+                    wanted = self._lpips.features(target.rgb.permute(0, 3, 1, 2))
         return self._lpips.distance(found, wanted).mean()
 
     def _flame(self, model: AvatarModel, canonical: Canonical) -> Tensor:
@@ -163,3 +164,11 @@ class Objective:
             extra[canonical.layers[layer]] = 1.0
         image, alpha = rasterize(gaussians, camera, background, extra)
         return image[..., :3], alpha, image[..., 3] if layer is not None else None
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions are faster in bfloat16 here. (Elsewhere a CPU would emulate it, slowly.)"""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(supported())

@@ -15,6 +15,20 @@ MIN_PIXELS = 4
 POINT_CATEGORIES = tuple(c for c in CATEGORIES if c not in ("mouth", "nose"))
 """Categories that draw something of their own; mouth and nose reshape the head."""
 
+SHARES = {
+    "base": 0.40,
+    "hair": 0.27,
+    "clothes": 0.10,
+    "beard": 0.07,
+    "hat": 0.06,
+    "headphones": 0.05,
+    "eyebrows": 0.03,
+    "earrings": 0.02,
+}
+"""Share of all points a layer gets."""
+YIELDS = (("hair", "hat"), ("hair", "headphones"))
+"""Layers that give way to another category."""
+
 
 @dataclass(frozen=True)
 class Entry:
