@@ -53,8 +53,8 @@ def find_collar(surface: Surface, photo: Photo, view: View, regions: Regions) ->
     axis_z = float(regions.landmarks[[234, 454], 2].mean()) - 0.02
     low = surface.body & (surface.template[:, 1] < top)
     rows = np.flatnonzero(low & surface.visible & in_image(surface.pixels, view, 4))
-    covered = np.maximum(photo.clothes, 1 - photo.foreground)
-    covered = sample(ndimage.gaussian_filter(covered, 1.5), surface.pixels[rows]) > 0.5
+    rows = rows[sample(photo.foreground, surface.pixels[rows]) > 0.6]
+    covered = sample(photo.clothes, surface.pixels[rows]) > 0.5
     heights = np.full(BINS, np.nan)
     azimuth = _azimuth(surface.template[rows], axis_z)
     index = ((azimuth + np.pi) / (2 * np.pi) * BINS).astype(int) % BINS
@@ -142,7 +142,8 @@ def _front(
     _, body = view.depth_map(vertices, faces[below.numpy()])
     _, whole = view.depth_map(vertices, faces)
     worn = (photo.clothes > 0.35) & (photo.foreground > 0.3)
-    worn |= (photo.part == BODY_SKIN) & np.isnan(whole)
+    bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
+    worn |= ndimage.binary_opening(bare, iterations=9)
     worn &= photo.hair <= 0.5
     root_depth = _root_depth(view, pose, head)
     distance = edge_distance(fill_holes(photo.foreground > 0.5)) * view.metres_per_pixel(root_depth)
@@ -158,6 +159,17 @@ def _front(
     loose = ~np.isin(photo.part, (CLOTHES, OTHER)) & ~on_body
     depth = np.where(loose, np.fmax(depth, np.nan_to_num(whole, nan=0.0) + 0.01), depth)
     return depth, worn & (steepness(depth, view) < 0.02)
+
+
+def shows_skin(surface: Surface, photo: Photo) -> Array:
+    """[N] bool: the photo shows skin, not clothes, at this disc."""
+    return surface.visible & (sample(photo.clothes, surface.pixels) < 0.5)
+
+
+def beyond_outline(surface: Surface, photo: Photo, view: View) -> Array:
+    """[N] bool: the disc sticks out of the photographed person."""
+    inside = in_image(surface.pixels, view)
+    return inside & (sample(photo.foreground, surface.pixels) < 0.5)
 
 
 def under_colors(surface: Surface, rows: Array, photo: Photo, view: View) -> tuple[Array, Array]:

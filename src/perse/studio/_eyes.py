@@ -66,7 +66,7 @@ def _gaze(ring: Array, centre: Array, radius: float, axis: Array, view: View) ->
 def _model(angle: Array, iris_angle: float, colors: Array, shown: Array) -> Array:
     """Colours [M, 3] of an eyeball by angle from its axis: pupil, iris profile, white."""
     white_rows = shown & (angle > iris_angle + 3)
-    white = np.percentile(colors[white_rows], 70, axis=0) if white_rows.sum() > 20 else SCLERA
+    white = np.percentile(colors[white_rows], 55, axis=0) if white_rows.sum() > 20 else SCLERA
     knots = np.arange(0, iris_angle + 1, PROFILE_STEP)
     rings = [shown & (np.abs(angle - knot) < PROFILE_STEP) for knot in knots]
     known = [index for index, ring in enumerate(rings) if ring.sum() > 8]

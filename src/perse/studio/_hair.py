@@ -18,6 +18,7 @@ from perse.studio._image import (
     HAIR,
     Array,
     Photo,
+    dilate,
     edge_distance,
     fill_holes,
     smoothstep,
@@ -35,9 +36,11 @@ LABEL = LABELS.index("hair")
 SKULL = np.array([0.0, 0.05, -0.012])
 """Middle of the skull in the head frame."""
 NAPE = np.array([0.0, -0.02, -0.08])
-UNDER_SHADE = 0.62
+UNDER_SHADE = 0.7
 """Brightness of the ground under the locks."""
-SIDE_LOCKS, BACK_LOCKS = 12000, 7000
+EDGE_LOCKS, SIDE_LOCKS, BACK_LOCKS = 4000, 10000, 6000
+EDGE = 14
+"""Pixels from the silhouette in which the front relief is too steep to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +148,13 @@ def _clean_colors(photo: Photo) -> tuple[Array, Array]:
     nearest = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
     spread = cv2.GaussianBlur(photo.image[nearest[0], nearest[1]], (0, 0), 1.2)
     inside = smoothstep(ndimage.gaussian_filter(photo.hair, 1), 0.8, 0.97)
-    keep = inside[..., None]
+    on_face = smoothstep(dilate(photo.skin, 5), 0.1, 0.4)  # over skin the photo's own mixture is right
+    keep = np.maximum(inside, on_face)[..., None]
     return photo.image * keep + spread * (1 - keep), spread
 
 
 def _front(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
-    mask = ndimage.binary_dilation(photo.hair > 0.04) & (steepness(field.front, view) < 0.012)
+    mask = ndimage.binary_dilation(photo.hair > 0.04) & (steepness(field.front, view) < 0.008)
     opacity = np.clip(photo.hair[mask] * 1.02, 0, 0.97)
     return relief_group(field.front, mask, field.colors[mask], opacity, LABEL, view, pose, hanging_weights)
 
@@ -193,7 +197,7 @@ class _Wall:
     back: Array  # [R] metres
     inward: Array  # [R, 2] unit vector to the middle of the hair, pixels
 
-    def points(self, index: Array, t: Array, pull: float, view: View) -> Array:
+    def points(self, index: Array, t: Array, pull: float | Array, view: View) -> Array:
         """World points [M, 3] of the wall: silhouette pixel ``index`` [M], 0 front to 1 back ``t`` [M]."""
         depth = self.front[index] * (1 - t) + self.back[index] * t
         x = self.columns[index] + 0.5 + self.inward[index, 0] * pull
@@ -248,38 +252,25 @@ def _locks(field: HairField, wall: _Wall, photo: Photo, view: View, pose: PoseAt
     They fall down the surface, so that a turned head shows hair and not the smear of one pixel.
     """
     rng = np.random.default_rng(2)
-    area = wall.back - wall.front
-    index = rng.choice(len(area), SIDE_LOCKS, p=area / area.sum())
-    t = rng.random(SIDE_LOCKS)
-    side = wall.points(index, t, rng.uniform(2.0, 4.0), view)
-    pixels = np.stack([wall.rows[index], wall.columns[index]], 1).astype(float)
-    pixels += wall.inward[index][:, ::-1] * rng.uniform(3, 30, (SIDE_LOCKS, 1)) + rng.normal(
-        0, 4, (SIDE_LOCKS, 2)
-    )
-    rows, columns = field.behind.nonzero()
-    pick = rng.integers(0, len(rows), BACK_LOCKS)
-    depth = field.back[rows[pick], columns[pick]] + rng.uniform(0, 0.003, BACK_LOCKS)
-    local = (np.stack([columns[pick], rows[pick]], 1) + 0.5 - view.centre) / view.focal * depth[:, None]
-    back = view.world(np.concatenate([local, depth[:, None]], 1))
-    pixels = np.concatenate(
-        [pixels, np.stack([rows[pick], columns[pick]], 1) + rng.normal(0, 6, (BACK_LOCKS, 2))]
-    )
-    points = np.concatenate([side, back])
+    parts = [
+        _edge_sites(field, photo, view, rng),
+        _side_sites(wall, view, rng),
+        _back_sites(field, view, rng),
+    ]
+    points, pixels, shade = (np.concatenate([part[column] for part in parts]) for column in range(3))
     normal = points - SKULL
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     down = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.12, points.shape)
     down -= normal * (down * normal).sum(1, keepdims=True)
     down /= np.linalg.norm(down, axis=1, keepdims=True)
+    shade = shade * np.exp(rng.normal(0, 0.10, len(points))) * (0.92 + 0.10 * normal[:, 1])
     row, column = np.clip(pixels, 0, photo.size - 1).astype(int).T
-    shade = np.exp(rng.normal(0, 0.10, len(points))) * (0.92 + 0.10 * normal[:, 1])
-    shade *= np.concatenate([1 - 0.15 * t, np.full(BACK_LOCKS, 0.82)])
     length = rng.uniform(0.003, 0.0065, len(points))
     scales = np.stack([length, np.full_like(length, 9e-4), np.full_like(length, 5e-4)], 1)
     frames = np.stack([down, np.cross(normal, down), normal], -1)
-    to_camera = torch.from_numpy(view.rotation @ frames).float()
     return place(
         torch.from_numpy(points).float(),
-        matrix_to_quat(to_camera),
+        matrix_to_quat(torch.from_numpy(view.rotation @ frames).float()),
         torch.from_numpy(scales).float(),
         field.spread[row, column] * shade[:, None],
         np.full(len(points), 0.85),
@@ -288,3 +279,48 @@ def _locks(field: HairField, wall: _Wall, photo: Photo, view: View, pose: PoseAt
         pose,
         hanging_weights,
     )
+
+
+Sites = tuple[
+    Array, Array, Array
+]  # world points [M, 3], pixels (row, column) to take colours from [M, 2], shade [M]
+
+
+def _edge_sites(field: HairField, photo: Photo, view: View, rng: np.random.Generator) -> Sites:
+    """On the steep border of the front relief, whose own discs are few and stretched."""
+    distance = edge_distance(field.silhouette)
+    rows, columns = ((distance > 2) & (distance < EDGE) & (photo.hair > 0.8)).nonzero()
+    if not len(rows):
+        return np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0)
+    nearness = 1 / distance[rows, columns] ** 1.5
+    pick = rng.choice(len(rows), EDGE_LOCKS, p=nearness / nearness.sum())
+    rows, columns = rows[pick], columns[pick]
+    points = _lift_pixels(rows, columns, field.front[rows, columns] - 0.0008, view)
+    return points, np.stack([rows, columns], 1).astype(float), np.full(len(rows), 1.0)
+
+
+def _side_sites(wall: _Wall, view: View, rng: np.random.Generator) -> Sites:
+    """On the wall between front and back."""
+    area = wall.back - wall.front
+    index = rng.choice(len(area), SIDE_LOCKS, p=area / area.sum())
+    t = rng.uniform(-0.05, 1.0, SIDE_LOCKS)
+    points = wall.points(index, t, rng.uniform(1.5, 6.0, SIDE_LOCKS), view)
+    pixels = np.stack([wall.rows[index], wall.columns[index]], 1) + rng.normal(0, 4, (SIDE_LOCKS, 2))
+    pixels += wall.inward[index][:, ::-1] * rng.uniform(3, 30, (SIDE_LOCKS, 1))
+    return points, pixels, 1.05 - 0.15 * t
+
+
+def _back_sites(field: HairField, view: View, rng: np.random.Generator) -> Sites:
+    """On the back of the head."""
+    rows, columns = field.behind.nonzero()
+    pick = rng.integers(0, len(rows), BACK_LOCKS)
+    rows, columns = rows[pick], columns[pick]
+    depth = field.back[rows, columns] + rng.uniform(0, 0.003, BACK_LOCKS)
+    pixels = np.stack([rows, columns], 1) + rng.normal(0, 6, (BACK_LOCKS, 2))
+    return _lift_pixels(rows, columns, depth, view), pixels, np.full(BACK_LOCKS, 0.9)
+
+
+def _lift_pixels(rows: Array, columns: Array, depth: Array, view: View) -> Array:
+    """World points [M, 3] of pixels at depths [M]."""
+    local = (np.stack([columns, rows], 1) + 0.5 - view.centre) / view.focal * depth[:, None]
+    return view.world(np.concatenate([local, depth[:, None]], 1))

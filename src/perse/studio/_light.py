@@ -45,7 +45,17 @@ class SurfaceGraph:
         rows = np.repeat(np.arange(count), neighbours)
         links = sparse.coo_matrix((np.ones(len(rows)), (rows, near[:, 1:].ravel())), (count, count)).tocsr()
         links = links.maximum(links.T)
+        degree = np.asarray(links.sum(1)).ravel()
+        self.average = sparse.diags(1 / degree) @ links
         self.laplacian = sparse.diags(np.asarray(links.sum(1)).ravel()) - links
+
+    def inner(self, weight: Array, rounds: int = 30) -> Array:
+        """Weights [N] that fall to 0 before the border of ``weight`` does, over about ``rounds`` / 4 neighbours."""
+        smooth = weight
+        for _ in range(rounds):
+            smooth = self.average @ smooth
+        t = np.clip(2 * smooth - 1, 0, 1)
+        return np.minimum(weight, t * t * (3 - 2 * t))
 
     def fill(self, colors: Array, weight: Array, prior: Array, prior_weight: float = 2e-4) -> Array:
         """Minimise ``sum w |c - colors|^2 + sum_edges |c_i - c_j|^2 + prior_weight |c - prior|^2`` -> [N, 3]."""

@@ -12,7 +12,7 @@ from perse.studio._view import View
 from perse.studio.regions import LIPS_INNER, Regions
 
 LUMA = np.array([0.3, 0.59, 0.11])
-CAVITY = np.array([0.20, 0.065, 0.06])
+CAVITY = np.array([0.30, 0.105, 0.095])
 TONGUE_COLOR = np.array([0.46, 0.20, 0.19])
 GUM = np.array([0.60, 0.31, 0.30])
 TOOTH = np.array([0.80, 0.76, 0.70])
@@ -20,7 +20,15 @@ MIN_MOUTH_PIXELS = 250  # below this the photo's mouth says nothing about the te
 
 
 def inner_faces(head: Head, regions: Regions) -> Array:
-    """[F] bool: skin that lines the mouth and is never seen from outside in the neutral pose."""
+    """[F] bool: skin that lines the mouth. Heads that do not say so are looked at from outside, at rest."""
+    if "mouth" in head.region_names:
+        inside = head.region("mouth").numpy() > 0.5
+        return inside[head.faces.numpy()].all(1) & (head.face_part == SKIN).numpy()
+    return _never_seen(head, regions)
+
+
+def _never_seen(head: Head, regions: Regions) -> Array:
+    """[F] bool: skin near the mouth that no view from outside sees in the neutral pose."""
     vertices = head.v_template.double().numpy()
     faces = head.faces.numpy()
     marks = regions.landmarks.numpy()
@@ -110,7 +118,7 @@ def color_mouth(
     colors = colors.copy()
     lips_z = float(regions.landmarks[list(LIPS_INNER), 2].mean())
     depth = lips_z - surface.template[:, 2]  # metres behind the lips
-    dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.014), 0.10, 1)[:, None]
+    dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.014), 0.2, 1)[:, None]
     colors[surface.inner] = (CAVITY * exposure * (0.25 + 1.5 * dark))[surface.inner]
     shown = mouth_mask_at(surface, photo.mouth)[:, None]
     for part, base in (
@@ -126,7 +134,7 @@ def color_mouth(
         if part != TONGUE:
             painted = _teeth_and_gums(surface.template[rows], painted, upper=part == UPPER_TEETH)
         occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / 0.020), 0.18, 1)[:, None]
-        painted = painted * facing * occlusion
+        painted = painted * facing * occlusion ** np.array([1.0, 1.2, 1.3])  # shade in a mouth is warm
         keep = shown[rows] & (part == UPPER_TEETH)
         colors[rows] = np.where(keep, sample(photo.image, surface.pixels[rows]), painted)
     return colors

@@ -16,7 +16,7 @@ DAMPING = 0.35
 BACKGROUND = (0.9, 0.9, 0.92)
 
 
-def refine(puppet: Puppet, photo: Photo, trust: dict[str, Tensor], rounds: int = 30) -> None:
+def refine(puppet: Puppet, photo: Photo, trust: dict[str, Tensor], rounds: int = 14) -> None:
     """Correct colours so that the puppet reproduces the photo from the photo's view (SIRT).
 
     Each round adds to every Gaussian the mean residual of the pixels it shows, weighted by how much of them it

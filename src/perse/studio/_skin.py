@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from perse.head import PARTS, Head, vertex_normals
@@ -35,6 +36,7 @@ class Surface:
     pixels: Array  # [N, 3] x, y, depth
     facing: Array  # [N] cosine between normal and the way to the camera
     visible: Array  # [N] bool
+    behind_edge: Array  # [N] bool: right behind something nearer, whose colour bleeds into its pixel
     part: Array  # [N] codes of perse.head.PARTS
     inner: Array  # [N] bool: skin inside the mouth
 
@@ -50,7 +52,7 @@ class Surface:
 def cut_surface(
     head: Head, regions: Regions, vertices: Array, depth: Array, view: View, inner_faces: Array
 ) -> Surface:
-    """Cut the triangles into k^2 pieces each, about 1.4 pixels on the face, 3 behind it.
+    """Cut the triangles into k^2 pieces each, about 1.6 pixels on the face, 3.6 behind it.
 
     vertices [V, 3] in the photo's pose, its depth map [H, W], inner_faces [F] bool.
     """
@@ -80,18 +82,25 @@ def cut_surface(
         pixels=pixels,
         facing=facing,
         visible=visible(pixels, depth, view),
+        behind_edge=~visible(pixels, depth, view, 0.002 + 4 * pixel * _slope(facing), reach=7),
         part=face_part[face],
         inner=inner_faces[face],
     )
+
+
+def _slope(facing: Array) -> Array:
+    """[N] how much deeper a surface gets for each unit across the picture, for its cosine to the camera."""
+    cosine = np.clip(facing, 0.1, 1)
+    return np.sqrt(1 - cosine**2) / cosine
 
 
 def _piece_size(centre: Array, face_part: Array, inner_faces: Array) -> Array:
     """Size in pixels of the pieces of each triangle."""
     front = smoothstep(centre[:, 2], 0.0, 0.05) * smoothstep(centre[:, 1], -0.09, -0.06)
     torso = 1 - smoothstep(centre[:, 1], -0.15, -0.10)
-    size = 3.2 - 1.8 * front + 2.0 * torso
-    size[(face_part == LEFT_EYE) | (face_part == RIGHT_EYE)] = 1.0
-    size[(face_part >= UPPER_TEETH) & (face_part <= TONGUE)] = 1.5
+    size = 3.6 - 2.0 * front + 2.0 * torso
+    size[(face_part == LEFT_EYE) | (face_part == RIGHT_EYE)] = 1.2
+    size[(face_part >= UPPER_TEETH) & (face_part <= TONGUE)] = 1.8
     size[inner_faces] = 3.0
     return size
 
@@ -120,6 +129,7 @@ class SkinColors:
     albedo: Array  # [B, 3] completed albedo of the outer skin (rows of `rows`)
     clean: Array  # [B, 3] the same without brows, lashes and lid creases
     rows: Array  # [B] indices of the outer skin
+    trust: Array  # [B] the confidence, falling off smoothly towards its borders
 
 
 def color_skin(surface: Surface, photo: Photo, regions: Regions, lid: Array) -> SkinColors:
@@ -148,6 +158,7 @@ def color_skin(surface: Surface, photo: Photo, regions: Regions, lid: Array) -> 
         albedo=filled,
         clean=clean,
         rows=rows,
+        trust=graph.inner(confidence[rows]),
     )
 
 
@@ -158,7 +169,7 @@ def _confidence(surface: Surface, photo: Photo, observed: Array, regions: Region
     inside = np.minimum(erode(photo.skin, 5), np.minimum(no_hair, no_clothes))
     inside = sample(inside, surface.pixels) * sample(erode(photo.foreground > 0.9, 5), surface.pixels)
     weight = (surface.visible & surface.body) * smoothstep(inside, 0.55, 0.85)
-    weight = weight * smoothstep(surface.facing, 0.15, 0.4)
+    weight = weight * smoothstep(surface.facing, 0.15, 0.4) * (1 - _foreign(surface, photo))
     if not (weight > 0.7).any():
         return weight
     reference = np.median(observed[weight > 0.7], 0)
@@ -166,6 +177,15 @@ def _confidence(surface: Surface, photo: Photo, observed: Array, regions: Region
     strange = np.linalg.norm(hue - reference / (reference.sum() + 0.05), axis=1)
     below_chin = surface.template[:, 1] < float(regions.chin[1]) + 0.012
     return weight * np.where(below_chin, 1 - smoothstep(strange, 0.045, 0.08), 1)
+
+
+def _foreign(surface: Surface, photo: Photo) -> Array:
+    """[N] 1 where a pixel shows something before the skin (a contour, teeth) or, at a slant, a bright speck."""
+    teeth = sample(dilate(photo.mouth, 5), surface.pixels)
+    luma = photo.image @ np.array([0.3, 0.59, 0.11], np.float32)
+    speck = dilate(smoothstep(luma - ndimage.grey_opening(luma, 11), 0.06, 0.12), 3)
+    teeth = np.maximum(teeth, surface.behind_edge)
+    return np.maximum(teeth, sample(speck, surface.pixels) * (1 - smoothstep(surface.facing, 0.55, 0.75)))
 
 
 def _mirrored(points: Array, albedo: Array, weight: Array, graph: SurfaceGraph) -> tuple[Array, Array]:
@@ -200,7 +220,7 @@ def _without_brows(
 def lit(colors: SkinColors, albedo: Array, surface: Surface, rng: np.random.Generator) -> Array:
     """Colours [N, 3]: the photo's where it is trusted, else albedo times light with a little grain."""
     result = colors.observed.copy()
-    trust = smoothstep(colors.confidence[colors.rows], 0.35, 0.85)[:, None]
+    trust = colors.trust[:, None]
     grain = rng.normal(0, 0.012, (len(colors.rows), 1)) + _mottling(surface.template[colors.rows], rng)
     made = (albedo + grain) * colors.shade[colors.rows, None]
     result[colors.rows] = made + trust * (result[colors.rows] - made)
@@ -212,10 +232,10 @@ def _mottling(points: Array, rng: np.random.Generator) -> Array:
     total = np.zeros(len(points))
     for wave in rng.normal(0, 900, (10, 3)):  # radians a metre: wavelengths of about 4 mm and more
         total += np.sin(points @ wave + rng.uniform(0, 2 * np.pi))
-    return (0.004 * total)[:, None]
+    return (0.002 * total)[:, None]
 
 
-def seen_in_photo(surface: Surface, photo: Photo, colors: SkinColors) -> Array:
+def seen_in_photo(surface: Surface, photo: Photo, colors: SkinColors, regions: Regions) -> Array:
     """[N] 0..1: the photo shows this skin, even where its colour is not trusted for the light.
 
     At a slant, colours far from the completed skin are something else (an earring, a hair, the wall).
@@ -224,20 +244,29 @@ def seen_in_photo(surface: Surface, photo: Photo, colors: SkinColors) -> Array:
     expected[colors.rows] = colors.albedo * colors.shade[colors.rows, None]
     off = np.abs(colors.observed - expected).max(1)
     plausible = 1 - smoothstep(off, 0.12, 0.25) * (1 - smoothstep(surface.facing, 0.5, 0.75))
-    skin = smoothstep(sample(photo.skin, surface.pixels), 0.35, 0.65)
-    hair = 1 - smoothstep(sample(photo.hair, surface.pixels), 0.2, 0.5)
-    return surface.visible * skin * hair * plausible * smoothstep(surface.facing, 0.15, 0.5) * surface.body
+    plausible = plausible * (1 - _foreign(surface, photo))
+    on_neck = surface.template[:, 1] < float(regions.chin[1]) - 0.01  # its border with clothes is ragged
+    probability = np.where(
+        on_neck, sample(erode(photo.skin, 7), surface.pixels), sample(photo.skin, surface.pixels)
+    )
+    hair = 1 - smoothstep(sample(photo.hair, surface.pixels), 0.1, 0.4)
+    shown = smoothstep(probability, 0.35, 0.65) * hair * smoothstep(surface.facing, 0.15, 0.5)
+    return surface.visible * surface.body * shown * plausible
 
 
 def undercoat(
-    colors: Array, surface: Surface, scalp: Array, seen: Array, known: Array, shade: Array, hair: Array,
-    rng: np.random.Generator,
+    colors: Array, surface: Surface, photo: Photo, scalp: Array, seen: Array, known: Array, shade: Array,
+    hair: Array, rng: np.random.Generator,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Tint the hidden scalp with the hair's colour [3]: (colours [N, 3], amount [N]).
 
-    It shows between the photo's hair and behind it, where bare skin would glare.
+    It shows between the photo's hair and behind it, where bare skin would glare. Skin of the face that the hair
+    hides lies in its shadow.
     """
-    amount = scalp * surface.body * (1 - np.maximum(seen, np.clip(known * 3, 0, 1)))
+    hidden = (1 - np.maximum(seen, np.clip(known * 3, 0, 1))) * surface.body
+    shadow = smoothstep(sample(ndimage.gaussian_filter(photo.hair, 4), surface.pixels), 0.1, 0.6)
+    colors = colors * (1 - 0.4 * shadow * hidden * surface.visible)[:, None]
+    amount = scalp * hidden
     grain = 1 + rng.normal(0, 0.10, (len(colors), 1))
     tint = hair * 0.8 * np.clip(shade, 0.55, 1.05)[:, None] * grain
     return colors + amount[:, None] * (tint - colors), amount

@@ -92,7 +92,9 @@ def at_pixels(image: Array, pixels: Array) -> Array:
     return image[row, column]
 
 
-def visible(pixels: Array, depth: Array, view: View, tolerance: float = 0.004) -> Array:
-    """Which projected points [N, 3] are no more than ``tolerance`` metres behind the depth map."""
-    nearest = ndimage.grey_erosion(np.nan_to_num(depth, nan=9.0), 3)
+def visible(
+    pixels: Array, depth: Array, view: View, tolerance: float | Array = 0.004, reach: int = 3
+) -> Array:
+    """Which projected points [N, 3] are at most ``tolerance`` metres behind all of ``reach`` x ``reach`` pixels."""
+    nearest = ndimage.grey_erosion(np.nan_to_num(depth, nan=9.0), reach)
     return in_image(pixels, view) & (pixels[:, 2] < at_pixels(nearest, pixels) + tolerance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,8 +10,16 @@ from torch import Tensor
 
 from perse.dataset import Portrait
 from perse.head import Head, open_head, pose_transforms
-from perse.studio._clothes import find_collar, lift_clothes, to_tensor, under_colors
+from perse.studio._clothes import (
+    beyond_outline,
+    find_collar,
+    lift_clothes,
+    shows_skin,
+    to_tensor,
+    under_colors,
+)
 from perse.studio._eyes import closed_lids, color_eyes, lid_motion, rig_axes
+from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
 from perse.studio._image import Array, Photo, read_photo
 from perse.studio._mouth import color_mouth, inner_faces, teeth_drop, tooth_color
@@ -32,11 +40,16 @@ from perse.studio._skin import (
     undercoat,
 )
 from perse.studio._view import View
-from perse.studio.groups import SurfaceDiscs
+from perse.studio._warp import landmark_offsets, neck_offsets
+from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Rooted, SurfaceDiscs
 from perse.studio.puppet import EYE_LANDMARKS, LIP_LANDMARKS, FaceRig, Light, Puppet, label_code
 from perse.studio.regions import Regions
 
 OPACITY = 0.97
+COAT = 0.0025
+"""Metres between the skin and the cloth on it."""
+SKIN_UNDER_COLLAR = 0.025
+"""Metres of neck that go on under the collar, for when the head turns."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,9 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     photo = read_photo(portrait)
     view = View.of(portrait.camera)
     drop = teeth_drop(head, portrait.betas, portrait.expr, portrait.pose, photo, view)
-    rig = _face_rig(head, portrait, drop)
-    puppet = Puppet(head, portrait, Light(torch.zeros(9), torch.zeros(3)), rig)
+    offsets = _shape_offsets(head, regions, portrait, photo, view)
+    rig = _face_rig(head, portrait, drop, offsets)
+    puppet = Puppet(head, portrait, Light(torch.zeros(9), torch.zeros(3)), rig, offsets=offsets)
     transforms, quats, _ = pose_transforms(puppet.joints(), portrait.pose)
     vertices = puppet.posed_vertices(portrait.expr, portrait.pose).double().numpy()
     scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats))
@@ -72,17 +86,32 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     clothes = lift_clothes(photo, view, vertices, head, regions, puppet.rest_vertices(), scene.pose)
     for name, group in clothes.items():
         puppet.add(name, group)
-    trust |= {
-        name: torch.ones(len(puppet.groups[name])) for name in ("hair", "clothes") if name in puppet.groups
-    }
+    for name in ("hair", "clothes"):
+        if name in puppet.groups:  # soft borders show the background through: leave their colours alone
+            trust[name] = smoothstep(puppet.groups[name].opacities, 0.6, 0.95)
+    if "hair_locks" in puppet.groups:
+        trust["hair_locks"] = torch.full((len(puppet.groups["hair_locks"]),), 0.5)
     refine(puppet, photo, trust)
     return puppet
 
 
-def _face_rig(head: Head, portrait: Portrait, drop: Tensor) -> FaceRig:
+def _shape_offsets(head: Head, regions: Regions, portrait: Portrait, photo: Photo, view: View) -> Tensor:
+    """[V, 3] what the head's shape basis leaves between landmarks, neck and the photo."""
+    offsets = torch.zeros_like(head.v_template)
+
+    def posed() -> Array:
+        vertices = head.vertices(portrait.betas, portrait.expr, portrait.pose, offsets)
+        return vertices.double().numpy()
+
+    for _ in range(2):
+        offsets = offsets + to_tensor(landmark_offsets(head, posed(), photo, view))
+    return offsets + to_tensor(neck_offsets(head, regions, posed(), photo, view))
+
+
+def _face_rig(head: Head, portrait: Portrait, drop: Tensor, offsets: Tensor) -> FaceRig:
     """Openings of lids and lips in the photo and at rest."""
-    at_rest = head.landmarks(head.rest_vertices(portrait.betas))
-    at_photo = head.landmarks(head.vertices(betas=portrait.betas, expr=portrait.expr, pose=portrait.pose))
+    at_rest = head.landmarks(head.rest_vertices(portrait.betas, offsets))
+    at_photo = head.landmarks(head.vertices(portrait.betas, portrait.expr, portrait.pose, offsets))
 
     def gap(points: Tensor, pair: tuple[int, int]) -> Tensor:
         return (points[pair[0]] - points[pair[1]]).norm()
@@ -111,14 +140,14 @@ def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
     clean = bald.copy()
     clean[skin.rows] = np.clip(skin.clean * skin.shade[skin.rows, None], 0, 1)
     closed = closed_lids(bald, skin, surface, lid, head)
-    seen = seen_in_photo(surface, photo, skin)
+    seen = seen_in_photo(surface, photo, skin, regions)
     hair = hair_color(photo, skin.reference * 0.4)
     template = torch.from_numpy(surface.template).float()
     scalp = regions.scalp(template).numpy()
     colors, coat = bald, np.zeros(len(surface))
     if (photo.hair > 0.5).any():
         shown = bald + seen[:, None] * (skin.observed - bald)
-        colors, coat = undercoat(shown, surface, scalp, seen, skin.confidence, skin.shade, hair, rng)
+        colors, coat = undercoat(shown, surface, photo, scalp, seen, skin.confidence, skin.shade, hair, rng)
     puppet.palette = _palette(skin, surface, regions, hair, tooth, template)
     known = _known(surface, skin.confidence)
     discs = SurfaceDiscs(
@@ -150,24 +179,47 @@ def _split_at_collar(
     collar = find_collar(surface, scene.photo, scene.view, scene.regions)
     above = surface.template[:, 1] - collar.height(surface.template)
     torso = surface.body & (surface.template[:, 1] < float(scene.regions.chin[1]) - 0.004)
-    bare = ~torso | (above > -0.006)
-    puppet.add("skin", discs.select(torch.from_numpy(bare)))
-    rows = np.flatnonzero(torso & (above < 0.001))
+    bare = ~torso | (above > -SKIN_UNDER_COLLAR)
+    bare &= ~(torso & beyond_outline(surface, scene.photo, scene.view))
+    puppet.add("skin", _shade_collar(discs, to_tensor(above)).select(torch.from_numpy(bare)))
+    rows = np.flatnonzero(torso & (above < -0.002) & ~shows_skin(surface, scene.photo))
     if len(rows):
-        colors, opacities = under_colors(surface, rows, scene.photo, scene.view)
-        index = torch.from_numpy(rows)
-        puppet.add(
-            "clothes_under",
-            SurfaceDiscs(
-                face=discs.face[index],
-                bary=discs.bary[index],
-                k=discs.k[index],
-                opacities=to_tensor(opacities),
-                colors=to_tensor(colors).clamp(0, 1),
-                labels=torch.full((len(rows),), label_code("clothes"), dtype=torch.uint8),
-            ).select(to_tensor(opacities) > 0.05),
-        )
+        puppet.add("clothes_under", _under_clothes(puppet, scene, surface, discs, rows))
+    free = free * (to_tensor(above) > 0.002)
     return {"skin": free[torch.from_numpy(bare)]}
+
+
+def _shade_collar(discs: SurfaceDiscs, above: Tensor) -> SurfaceDiscs:
+    """Let the skin darken towards and under the collar, ``above`` [N] metres over it: the cloth's shadow."""
+    shade = (0.35 + 0.65 * smoothstep(above, -0.006, 0.003))[:, None]
+    extras = discs.extras | {name: discs.extras[name] * shade for name in ("bald", "clean")}
+    assert discs.closed_colors is not None
+    return replace(
+        discs, colors=discs.colors * shade, closed_colors=discs.closed_colors * shade, extras=extras
+    )
+
+
+def _under_clothes(
+    puppet: Puppet, scene: _Scene, surface: Surface, discs: SurfaceDiscs, rows: Array
+) -> Rooted:
+    """The body below the collar as a coat of cloth a little off the skin."""
+    colors, opacities = under_colors(surface, rows, scene.photo, scene.view)
+    rows, colors = rows[opacities > 0.05], colors[opacities > 0.05]
+    index = torch.from_numpy(rows)
+    face, bary, k = discs.face[index], discs.bary[index], discs.k[index]
+    quats, sigmas = triangle_discs(puppet.rest_vertices(), puppet.faces)
+    in_plane = sigmas[face] * (DISC_SPREAD / k)[:, None]
+    means = puppet.surface_points(face, bary) + COAT * normalize(puppet.surface_normals(face, bary))
+    return puppet.root(
+        face,
+        bary,
+        means,
+        quats[face],
+        torch.cat([in_plane, torch.full_like(in_plane[:, :1], DISC_THICKNESS)], dim=1),
+        opacities=torch.full((len(rows),), OPACITY),
+        colors=to_tensor(colors).clamp(0, 1),
+        labels=torch.full((len(rows),), label_code("clothes"), dtype=torch.uint8),
+    )
 
 
 def _known(surface: Surface, confidence: Array) -> Array:

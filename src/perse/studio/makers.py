@@ -15,8 +15,6 @@ from perse.splat import Camera
 from perse.studio.lift import lift
 from perse.studio.puppet import Puppet
 
-ORDER = ("mouth", "nose", "eyebrows", "beard", "hair", "clothes", "earrings", "headphones", "hat")
-"""Edits are applied in this order: later ones know of earlier ones (a hat presses the hair down)."""
 MAX_POINTS = 60_000
 SMALL_GROUP = 6_000
 """Groups up to this size keep all their points when a subject's points are thinned."""
@@ -58,8 +56,7 @@ class StudioEditor:
         if attributes:
             from perse.studio import parts
 
-            for attribute in sorted(attributes, key=lambda a: ORDER.index(a.category)):
-                parts.apply(puppet, attribute, seed)
+            parts.apply_all(puppet, attributes, seed)
         image, labels = _front(puppet) if attributes else self._front
         reference, reference_labels = self._front
         mask = ((image - reference).abs().amax(-1) > CHANGED) | (labels != reference_labels)

@@ -36,6 +36,9 @@ PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim", "hair_locks")
 """Groups that hold the hair of the photo."""
 PHOTO_CLOTHES = ("clothes", "clothes_back", "clothes_under")
 """Groups that hold the clothes of the photo."""
+EYE_PARTS = (PARTS.index("left_eye"), PARTS.index("right_eye"))
+EYE_SINK = 0.003
+"""Metres an eyeball moves back as its lids close."""
 UPPER_TEETH = PARTS.index("upper_teeth")
 LIP_LANDMARKS = (13, 14)  # inner border of the upper and the lower lip
 
@@ -217,15 +220,25 @@ class Puppet:
     def posed_vertices(self, expr: Tensor, pose: Tensor) -> Tensor:
         """[V, 3] the head in a pose, with the upper teeth where the lips let them be."""
         vertices = self.head.vertices(betas=self.betas, expr=expr, pose=pose, offsets=self.offsets)
-        return self._drop_teeth(vertices, pose)
+        transforms, _, _ = pose_transforms(self.joints(), pose)
+        return self._sink_eyes(self._drop_teeth(vertices, transforms), transforms)
 
-    def _drop_teeth(self, vertices: Tensor, pose: Tensor) -> Tensor:
+    def _sink_eyes(self, vertices: Tensor, transforms: Tensor) -> Tensor:
+        """Move eyeballs back a little as lids close, or they show through the thin lids."""
+        closure = self.closure(vertices)
+        if float(closure.max()) < 0.3:
+            return vertices
+        vertices = vertices.clone()
+        for closed, part in zip(closure, EYE_PARTS, strict=True):
+            vertices[self.head.vertex_part == part] -= EYE_SINK * closed * transforms[1, :, 2]
+        return vertices
+
+    def _drop_teeth(self, vertices: Tensor, transforms: Tensor) -> Tensor:
         if not bool(self.rig.teeth_drop.any()):
             return vertices
         low, high = self.rig.lip_gap.unbind()
         gap = _gap(self.head.landmarks(vertices), LIP_LANDMARKS)
         out = ((gap - low) / (high - low).clamp_min(1e-4)).clamp(0, 1)
-        transforms, _, _ = pose_transforms(self.joints(), pose)
         upper = self.head.vertex_part == UPPER_TEETH
         vertices = vertices.clone()
         vertices[upper] += out * (transforms[1, :, :3] @ self.rig.teeth_drop)
