@@ -70,9 +70,11 @@ def _midpoints(edges: np.ndarray, split: np.ndarray, count: int) -> tuple[np.nda
 
 
 def _curved_middle(
-    vertices: np.ndarray, faces: np.ndarray, pairs: np.ndarray, bulge: float = 0.75
+    vertices: np.ndarray, faces: np.ndarray, pairs: np.ndarray, bulge: float = 0.5
 ) -> np.ndarray:
-    """Midpoints moved towards the mean of their projections on both ends' tangent planes. [M, 3]"""
+    """Midpoints moved half way to the mean of their projections on both ends' tangent planes: on a sphere that is
+    the sphere, to second order. [M, 3]
+    """
     corners = vertices[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(vertices)

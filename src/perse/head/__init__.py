@@ -1,5 +1,6 @@
 """The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
 
+from .flame import load_flame
 from .model import PARTS, Binding, Head
 from .raster import rasterize_mesh
 from .skinning import (
@@ -25,6 +26,7 @@ __all__ = [
     "axis_angle_to_quaternion",
     "blend_rotations",
     "closest_point",
+    "load_flame",
     "open_head",
     "pose_transforms",
     "quaternion_multiply",

@@ -35,19 +35,22 @@ def read_open_head(path: Path) -> Head:
     for key in _SCALED:
         arrays[key] = arrays[key].astype(np.float32) * arrays.pop(f"{key}_scale")
     parents = arrays.pop("parents").astype(np.int64)
+    weights = arrays["lbs_weights"].astype(np.float32)
+    arrays["lbs_weights"] = weights / weights.sum(1, keepdims=True)
     for key in (*_SCALED, "lbs_weights", "regions"):
         arrays[key] = _append_midpoints(arrays[key].astype(np.float32), parents)
     arrays["posedirs"] = np.ascontiguousarray(arrays["posedirs"].transpose(2, 0, 1)).reshape(36, -1)
-    arrays["lbs_weights"] /= arrays["lbs_weights"].sum(1, keepdims=True)
     arrays["J_regressor"] = np.pad(arrays["J_regressor"], ((0, 0), (0, len(parents))))
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for key in Head.__dataclass_fields__:
         if key in ("unit_names", "region_names", "jaw_open", "name"):
             continue
         value = arrays[key]
         floating = np.issubdtype(value.dtype, np.floating)
         tensors[key] = torch.from_numpy(value.astype(np.float32 if floating else np.int64))
-    names = {key: tuple(str(name) for name in arrays[key]) for key in ("unit_names", "region_names")}
+    names: dict[str, Any] = {
+        key: tuple(str(name) for name in arrays[key]) for key in ("unit_names", "region_names")
+    }
     return Head(**tensors, **names, jaw_open=float(arrays["jaw_open"]), name="the open head")
 
 

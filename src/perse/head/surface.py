@@ -60,16 +60,18 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def closest_point(
-    points: Tensor, vertices: Tensor, faces: Tensor, allowed: Tensor | None = None, neighbours: int = 6
+    points: Tensor, vertices: Tensor, faces: Tensor, allowed: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest surface point to each point, among the triangles around its nearest vertices.
+    """Nearest surface point to each point.
+
+    The triangles around the 4 nearest vertices give an upper bound; then, among small and among large triangles, the
+    16 whose centres are nearest are tried if they can be nearer than the bound.
 
     Args:
         points: [N, 3] metres.
         vertices: [V, 3] metres.
         faces: [F, 3].
         allowed: which triangles may be chosen, [F] bool; None: all.
-        neighbours: how many nearest vertices contribute their triangles.
 
     Returns:
         face index [N] int64, barycentric coordinates [N, 3] and distance [N] in metres.
@@ -80,27 +82,49 @@ def closest_point(
     chosen = np.arange(len(faces_np)) if allowed is None else np.flatnonzero(allowed.cpu().numpy())
     if len(chosen) == 0:
         raise ValueError("closest_point: no triangle is allowed")
+    best = _Nearest(points_np, vertices_np[faces_np])
     used = np.unique(faces_np[chosen])
     incident = _incident_triangles(faces_np, chosen, len(vertices_np))  # [V, K], -1 padded
-    _, near = cKDTree(vertices_np[used]).query(points_np, k=min(neighbours, len(used)))
-    near = used[near].reshape(len(points_np), -1)
-    best_face = np.zeros(len(points_np), np.int64)
-    best_bary = np.zeros((len(points_np), 3))
-    best_square = np.full(len(points_np), np.inf)
-    for column in incident[near].reshape(len(points_np), -1).T:  # one candidate triangle per point at a time
-        rows = np.flatnonzero(column >= 0)
-        if len(rows) == 0:
+    _, near = cKDTree(vertices_np[used]).query(points_np, k=min(4, len(used)))
+    for column in incident[used[near]].reshape(len(points_np), -1).T:
+        best.offer(column)
+    centre = vertices_np[faces_np[chosen]].mean(1)
+    radius = np.linalg.norm(vertices_np[faces_np[chosen]] - centre[:, None], axis=-1).max(1)
+    for of_size in (radius <= np.median(radius), radius > np.median(radius)):
+        if not of_size.any():
             continue
-        bary, square = closest_on_triangles(points_np[rows], vertices_np[faces_np[column[rows]]])
-        better = square < best_square[rows]
-        rows, bary, square = rows[better], bary[better], square[better]
-        best_face[rows], best_bary[rows], best_square[rows] = column[rows], bary, square
+        index, reach = chosen[of_size], radius[of_size].max()
+        count = min(16, len(index))
+        distance, near = cKDTree(centre[of_size]).query(points_np, k=count)
+        for distance_k, near_k in zip(distance.reshape(-1, count).T, near.reshape(-1, count).T):
+            can_win = distance_k < np.sqrt(best.square) + reach
+            best.offer(np.where(can_win, index[near_k], -1))
     device = points.device
     return (
-        torch.from_numpy(best_face).to(device),
-        torch.from_numpy(best_bary).to(points.dtype).to(device),
-        torch.from_numpy(np.sqrt(best_square)).to(points.dtype).to(device),
+        torch.from_numpy(best.face).to(device),
+        torch.from_numpy(best.bary).to(points.dtype).to(device),
+        torch.from_numpy(np.sqrt(best.square)).to(points.dtype).to(device),
     )
+
+
+class _Nearest:
+    """The nearest triangle so far of every point."""
+
+    def __init__(self, points: np.ndarray, triangles: np.ndarray):
+        self.points, self.triangles = points, triangles
+        self.face = np.zeros(len(points), np.int64)
+        self.bary = np.zeros((len(points), 3))
+        self.square = np.full(len(points), np.inf)
+
+    def offer(self, candidate: np.ndarray) -> None:
+        """Try one triangle per point, [N]; -1: none."""
+        rows = np.flatnonzero(candidate >= 0)
+        if len(rows) == 0:
+            return
+        bary, square = closest_on_triangles(self.points[rows], self.triangles[candidate[rows]])
+        better = square < self.square[rows]
+        rows = rows[better]
+        self.face[rows], self.bary[rows], self.square[rows] = candidate[rows], bary[better], square[better]
 
 
 def _incident_triangles(faces: np.ndarray, chosen: np.ndarray, n_vertices: int) -> np.ndarray:
