@@ -59,7 +59,12 @@ def disc_areas(scales: Array) -> Array:
 def self_shadow(sitter: Sitter, points: Array, density: Density, strength: float = 0.16) -> Array:
     """How much light [N] reaches points inside a volume of strands, 0 to 1: half direct, half from around."""
     direct = np.exp(-strength * density.depth(points, sitter.light))
-    around = [unit(sitter.view + 0.3 * UP), UP, unit(np.array([1.0, 0.2, 0.3])), unit(np.array([-1.0, 0.2, 0.3]))]
+    around = [
+        unit(sitter.view + 0.3 * UP),
+        UP,
+        unit(np.array([1.0, 0.2, 0.3])),
+        unit(np.array([-1.0, 0.2, 0.3])),
+    ]
     ambient = np.mean([np.exp(-strength * density.depth(points, d, steps=8)) for d in around], axis=0)
     return 0.5 * direct + 0.5 * ambient
 
@@ -78,8 +83,10 @@ def hair_light(sitter: Sitter, tangents: Array, albedo: Array, shift: Array, glo
     inside = _sine(unit(tangents - 0.12 * view), half) ** 16
     bright = albedo.mean(1, keepdims=True)
     coloured = 0.6 * albedo + 0.25 * np.sqrt(np.maximum(albedo, 0)) * bright + 0.02
-    white = 0.55 * albedo + 0.05
-    return albedo * diffuse[:, None] + gloss * (0.55 * inside[:, None] * coloured + 0.9 * surface[:, None] * white)
+    white = 0.55 * albedo + 0.08
+    return albedo * diffuse[:, None] + gloss * (
+        0.36 * inside[:, None] * coloured + 0.55 * surface[:, None] * white
+    )
 
 
 def _sine(tangents: Array, direction: Array) -> Array:
@@ -96,7 +103,10 @@ def shade_skin(sitter: Sitter, density: Density, strength: float = 0.35, darkest
     points = puppet.surface_points(skin.face, skin.bary).numpy().astype(float)
     normals = puppet.surface_normals(skin.face, skin.bary).numpy().astype(float)
     margin = 0.06
-    low, high = density.origin - margin, density.origin + density.cell * np.array(density.values.shape) + margin
+    low, high = (
+        density.origin - margin,
+        density.origin + density.cell * np.array(density.values.shape) + margin,
+    )
     near = np.flatnonzero(((points > low) & (points < high)).all(1) & (normals[:, 2] > -0.6))
     if not len(near):
         return

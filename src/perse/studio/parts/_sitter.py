@@ -62,9 +62,14 @@ class Body:
         return ((x - self.points[near]) * self.normals[near]).sum(1), near
 
     def push_out(self, x: Array, margin: Array | float) -> Array:
-        """Points moved along the nearest normal until they are ``margin`` metres outside."""
-        height, near = self.height(x)
-        return x + np.maximum(margin - height, 0.0)[:, None] * self.normals[near]
+        """Points moved along the nearest normal until they are ``margin`` metres outside.
+
+        Only points near the surface are moved, and at most 2 cm: far from it, its normals say nothing.
+        """
+        distance, near = self._tree.query(x)
+        height = ((x - self.points[near]) * self.normals[near]).sum(1)
+        push = np.clip(margin - height, 0.0, 0.02) * (1 - smoothstep(distance, 0.03, 0.06))
+        return x + push[:, None] * self.normals[near]
 
 
 class Sitter:
@@ -139,9 +144,7 @@ class Sitter:
             normals.append(facing * np.sign((facing * out).sum(1, keepdims=True) + 1e-12))
         return Body(np.concatenate(points), np.concatenate(normals))
 
-    def grow_roots(
-        self, density: Callable[[Array], Array], count: int, rng: np.random.Generator
-    ) -> Roots:
+    def grow_roots(self, density: Callable[[Array], Array], count: int, rng: np.random.Generator) -> Roots:
         """``count`` roots on the skin, area-uniform times ``density`` (template points [M, 3] -> 0..1).
 
         Roots come in random order, so that the first few are spread like all.
@@ -239,6 +242,8 @@ def regions_mask(function: Callable[..., torch.Tensor]) -> Callable[[Array], Arr
     """A torch mask of :class:`perse.studio.regions.Regions` as a numpy function."""
 
     def mask(points: Array) -> Array:
-        return function(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))).numpy().astype(float)
+        return (
+            function(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))).numpy().astype(float)
+        )
 
     return mask

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from perse.studio._geometry import matrix_to_quat
@@ -69,12 +70,23 @@ def lock_of(roots: Array, size: int, rng: np.random.Generator) -> NDArray[np.int
     return leaders[nearest]
 
 
-def gather(strands: Array, leader: NDArray[np.int64], strength: float, keep: float = 0.5) -> Array:
-    """Pull every strand towards its leader, more towards the tip; ``keep`` of the root distance stays."""
+def gather(strands: Array, leader: NDArray[np.int64], strength: float | Array, keep: float = 0.5) -> Array:
+    """Pull every strand towards its leader, more towards the tip; ``keep`` of the root distance stays.
+
+    ``strength`` is 0 to 1, one for all or one a strand [S].
+    """
     along = np.linspace(0, 1, strands.shape[1])[None, :, None]
-    pull = strength * along**0.8
+    pull = np.asarray(strength, float).reshape(-1, 1, 1) * along**0.8
     offset = strands[:, :1] - strands[leader][:, :1]
     return strands * (1 - pull) + pull * (strands[leader] + offset * keep)
+
+
+def resample(strands: Array, points: int) -> Array:
+    """Polylines [S, M, 3] as smooth curves with ``points`` points each."""
+    if points == strands.shape[1]:
+        return strands
+    curve = CubicSpline(np.linspace(0, 1, strands.shape[1]), strands, axis=1)
+    return curve(np.linspace(0, 1, points))
 
 
 def arc_length(strands: Array) -> Array:
@@ -83,7 +95,9 @@ def arc_length(strands: Array) -> Array:
     return np.concatenate([np.zeros((len(strands), 1)), np.cumsum(step, 1)], 1)
 
 
-def helix(strands: Array, radius: Array, pitch: Array, phase: Array, flat: float = 1.0) -> tuple[Array, Array]:
+def helix(
+    strands: Array, radius: Array, pitch: Array, phase: Array, flat: float = 1.0
+) -> tuple[Array, Array]:
     """Wind polylines [S, M, 3] into helices around themselves.
 
     ``radius`` [S, M] metres, ``pitch`` [S] metres a turn, ``phase`` [S] radians; ``flat`` < 1 squashes the

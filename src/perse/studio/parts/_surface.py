@@ -112,8 +112,11 @@ def _mirror(sitter: Sitter, normals: Array) -> Array:
 def _tangents(sheet: Sheet) -> tuple[Array, Array]:
     """Tangents along columns and rows [U * V, 3], across the seam where the grid is closed."""
     return tuple(  # type: ignore[return-value]
-        (_wrapped_gradient(sheet.points, axis) if sheet.closed[axis] else np.gradient(sheet.points, axis=axis))
-        .reshape(-1, 3)
+        (
+            _wrapped_gradient(sheet.points, axis)
+            if sheet.closed[axis]
+            else np.gradient(sheet.points, axis=axis)
+        ).reshape(-1, 3)
         for axis in (1, 0)
     )
 
@@ -131,7 +134,9 @@ def tube(path: Array, radius: Array | float, sides: int = 14, closed: bool = Fal
     second = np.cross(tangent, first)
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     ring = np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
-    return path[:, None] + np.broadcast_to(np.asarray(radius, float).reshape(-1, 1, 1), (len(path), 1, 1)) * ring
+    return (
+        path[:, None] + np.broadcast_to(np.asarray(radius, float).reshape(-1, 1, 1), (len(path), 1, 1)) * ring
+    )
 
 
 def tube_sheet(path: Array, radius: Array | float, albedo: RGB | Array, **more: object) -> Sheet:

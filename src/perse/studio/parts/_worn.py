@@ -30,14 +30,43 @@ def hair_points(puppet: Puppet) -> Array:
 
 
 def reshape_hair(puppet: Puppet, change: Callable[[Array], tuple[Array, Array]]) -> None:
-    """Move and remove hair: ``change`` maps means [N, 3] to (new means [N, 3], keep [N] bool)."""
+    """Move and remove hair: ``change`` maps means [N, 3] to (new means [N, 3], keep [N] bool).
+
+    Gaussians that move far apart from their neighbours grow with the way they go, so that no holes open.
+    """
     for name, group in hair_groups(puppet):
-        moved, keep = change(group.means.numpy().astype(float))
+        means = group.means.numpy().astype(float)
+        moved, keep = change(means)
         if not keep.any():
             puppet.remove(name)
             continue
+        way = np.linalg.norm(moved - means, axis=1)
+        if name != "hair_strands":  # strands stay as thin as they are
+            grown = torch.from_numpy(np.clip(1 + 40 * (way - 0.002), 1, 1.7).astype(np.float32))[:, None]
+            group = replace(group, scales=group.scales * grown)
         group = replace(group, means=torch.from_numpy(moved.astype(np.float32)))
         puppet.add(name, group if keep.all() else group.select(torch.from_numpy(keep)))
+
+
+def tuck_hair(sitter: Sitter) -> None:
+    """Tuck the hair behind the ears, so that what is worn in them shows."""
+    ears = [ear_centre(sitter, side) for side in (1, -1)]
+
+    def change(means: Array) -> tuple[Array, Array]:
+        moved = means.copy()
+        for ear in ears:
+            side = np.sign(ear[0])
+            forward = means[:, 2] - ear[2] - 0.004
+            ring = np.hypot(
+                (means[:, 1] - ear[1] + 0.006) / 0.036, forward / np.where(forward > 0, 0.026, 0.015)
+            )
+            outside = np.maximum(ring - 1.0, 0) * 0.033
+            limit = abs(ear[0]) - 0.021 + 1.1 * outside + 30 * outside**2
+            here = means[:, 0] * side > 0.03
+            moved[here, 0] = side * np.minimum(np.abs(means[here, 0]), limit[here])
+        return moved, np.ones(len(means), bool)
+
+    reshape_hair(sitter.puppet, change)
 
 
 def ear_vertices(sitter: Sitter, side: int) -> Array:
@@ -67,7 +96,9 @@ def skull_points(sitter: Sitter) -> Array:
     """[M, 3] rest vertices of the head above the eyes, without the ears."""
     t = sitter.template[sitter.skin_vertices]
     skull = (np.abs(t[:, 0]) < 0.0735) & (t[:, 1] > sitter.eye[1] - 0.045)
-    skull &= ~((np.abs(t[:, 0]) > 0.069) & (t[:, 1] < sitter.eye[1] + 0.03) & (t[:, 2] > -0.03) & (t[:, 2] < 0.045))
+    skull &= ~(
+        (np.abs(t[:, 0]) > 0.069) & (t[:, 1] < sitter.eye[1] + 0.03) & (t[:, 2] > -0.03) & (t[:, 2] < 0.045)
+    )
     return sitter.rest[sitter.skin_vertices][skull]
 
 

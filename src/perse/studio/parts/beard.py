@@ -19,7 +19,6 @@ from perse.studio.puppet import Puppet, label_code
 from perse.studio.regions import LIPS_OUTER
 
 GROUP = "beard"
-SEGMENTS = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ _STYLES: dict[str, BeardParams] = {
     "moustache": BeardParams(chin=0.0, jaw=0.0, cheeks=0.0, length=0.010),
     "chin curtain": BeardParams(moustache=0.0, cheeks=0.25, length=0.011),
     "stubble": BeardParams(
-        length=0.0016, hairs=17000, width=0.00016, lift=0.75, locks=0.0, tint=0.34, opacity=0.75
+        length=0.0011, hairs=24000, width=0.00010, lift=0.75, locks=0.0, tint=0.36, opacity=0.48
     ),
 }
 _LENGTH = {"short": 0.5, "long": 1.9}
@@ -90,7 +89,8 @@ def build(puppet: Puppet, params: BeardParams, seed: int, detail: float = 1.0) -
     count = max(12, round(params.hairs * share * detail))
     roots = sitter.grow_roots(where.density, count, rng)
     hairs = _grow(sitter, params, roots, where, rng)
-    segments = segments_of(hairs, params.width / np.sqrt(min(detail, 1.0)), taper=0.55, overlap=0.6)
+    width = params.width * (0.6 + 0.4 * where.density(roots.template)) / np.sqrt(min(detail, 1.0))
+    segments = segments_of(hairs, width, taper=0.55, overlap=0.6)
     colours = _colour(sitter, params, segments, roots, rng)
     puppet.add(GROUP, _group(puppet, params, segments, roots, colours))
     _tint(sitter, params, where)
@@ -101,41 +101,56 @@ class _Where:
 
     def __init__(self, sitter: Sitter, params: BeardParams) -> None:
         self.params = params
-        self._full = regions_mask(sitter.puppet.regions.beard)
         marks = sitter.marks68
-        outline = _dense(sitter.marks[list(LIPS_OUTER)])
-        self._lips = cKDTree(outline)
+        self._lips = cKDTree(_dense(sitter.marks[list(LIPS_OUTER)]))
+        self._red = regions_mask(lambda p: sitter.puppet.regions.lips(p, 0.0008))
         self.mouth_y = float(marks[48:60, 1].mean())
         self.corner_x = float(np.abs(marks[[48, 54], 0]).mean())
         self.corner_y = float(marks[[48, 54], 1].mean())
         self.base_y = float(marks[33, 1])
-        self.chin_y = float(sitter.marks[152, 1])
+        self.chin = sitter.marks[152]
+        self.chin_y = float(self.chin[1])
+        self.tragus_y = float(sitter.marks[[234, 454], 1].mean())
 
     def lip_distance(self, points: Array) -> Array:
         """Metres [N] to the border of the lips."""
         return self._lips.query(points)[0]
 
+    def full(self, points: Array) -> Array:
+        """0..1 where a full beard grows: below a line from the nose over the cheeks to the ears."""
+        ax, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+        c, base = self.corner_x, self.base_y
+        knots = [0.0, 0.008, 0.6 * c, c, c + 0.010, c + 0.022, c + 0.032, c + 0.040]
+        heights = [base - 0.0055, base - 0.003, base - 0.0035, base - 0.010, self.corner_y + 0.008]
+        heights += [self.corner_y + 0.014, base + 0.012, self.tragus_y]
+        top = np.interp(ax, knots, heights)
+        soft = np.interp(ax, [0.0, 0.8 * c, c + 0.010], [0.0030, 0.0035, 0.0095])
+        below = np.clip((top - y) / soft + 0.25, 0, 1)
+        throat = smoothstep(y, self.chin_y - 0.018, self.chin_y - 0.002) * smoothstep(z, 0.010, 0.034)
+        clear = smoothstep(self.lip_distance(points), 0.0010, 0.0034) * (1 - self._red(points))
+        patch = smoothstep(np.abs(ax), 0.002, 0.006) * 0.4 + 0.6  # the groove under the nose is thin
+        return below**2 * (3 - 2 * below) * throat * clear * np.where(y > self.corner_y + 0.004, patch, 1)
+
     def density(self, points: Array) -> Array:
         """0..1 for template points [N, 3]."""
-        moved = points + wander(points, 21, 130.0) * 0.0018
+        moved = points + wander(points, 21, 130.0) * 0.0016
         p = self.params
-        ax, y = np.abs(moved[:, 0]), moved[:, 1]
+        ax, y, z = np.abs(moved[:, 0]), moved[:, 1], moved[:, 2]
+        c = self.corner_x
         above_mouth = smoothstep(y, self.corner_y - 0.004, self.corner_y + 0.003)
-        beside = smoothstep(ax, self.corner_x + 0.001, self.corner_x + 0.009)
-        moustache = above_mouth * (1 - beside)
+        moustache = above_mouth * (1 - smoothstep(ax, c + 0.002, c + 0.011))
         low = 1 - smoothstep(y, self.corner_y - 0.006, self.corner_y + 0.002)
-        chin = low * (1 - smoothstep(ax, self.corner_x - 0.006, self.corner_x + 0.002))
-        chin *= 1 - smoothstep(y, self.mouth_y - 0.007, self.mouth_y + 0.001) * 0.25
+        share = np.clip((y - self.chin_y) / (self.mouth_y - self.chin_y), 0, 1)
+        half = 0.70 * c + 0.20 * c * share
+        chin = low * (1 - smoothstep(ax, half, half + 0.006))
+        chin *= smoothstep(z, self.chin[2] - 0.022, self.chin[2] - 0.010)
         rim = smoothstep(ax, 0.035, 0.055) + (1 - smoothstep(y, self.chin_y + 0.006, self.chin_y + 0.018))
         jaw = np.clip(rim, 0, 1) * (1 - moustache) * (1 - chin * (p.chin > 0))
         cheeks = np.clip(1 - moustache - chin - jaw, 0, 1)
-        handle = low * smoothstep(ax, self.corner_x - 0.010, self.corner_x - 0.002)
-        handle *= 1 - smoothstep(ax, self.corner_x + 0.001, self.corner_x + 0.006)
+        handle = low * smoothstep(ax, c - 0.010, c - 0.002) * (1 - smoothstep(ax, c + 0.001, c + 0.006))
         joined = handle * min(p.moustache, p.chin)  # moustache and goatee meet beside the mouth
-        share = p.moustache * moustache + p.chin * chin + p.jaw * jaw + p.cheeks * cheeks
-        soft_lips = smoothstep(self.lip_distance(points), 0.0012, 0.0040)
-        ragged = self._full(moved) ** 1.3
-        return np.clip(np.maximum(share, joined), 0, 1) * ragged * soft_lips
+        grows = p.moustache * moustache + p.chin * chin + p.jaw * jaw + p.cheeks * cheeks
+        return np.clip(np.maximum(grows, joined), 0, 1) * self.full(moved)
 
     def area(self, sitter: Sitter) -> float:
         """Square metres, weighted by density."""
@@ -145,8 +160,10 @@ class _Where:
         return float((area * self.density(sitter.template[corners].mean(1))).sum())
 
 
-def _grow(sitter: Sitter, params: BeardParams, roots: Roots, where: _Where, rng: np.random.Generator) -> Array:
-    """Hairs [S, 5, 3]: down and a little forward on the jaw, sideways on the moustache, clear of the mouth."""
+def _grow(
+    sitter: Sitter, params: BeardParams, roots: Roots, where: _Where, rng: np.random.Generator
+) -> Array:
+    """Hairs [S, M, 3]: down and a little forward on the jaw, sideways on the moustache, clear of the mouth."""
     t = roots.template
     ax = np.abs(t[:, 0])
     side = np.sign(t[:, 0])
@@ -158,10 +175,11 @@ def _grow(sitter: Sitter, params: BeardParams, roots: Roots, where: _Where, rng:
     lift = params.lift * (1 - 0.6 * upper_lip)
     direction = unit(roots.normals * lift[:, None] + unit(flow) * 0.8 + wander(roots.points, 31, 90.0) * 0.22)
     length = _hair_length(params, roots, where, upper_lip, rng)
-    stride = (length / SEGMENTS)[:, None]
+    steps = 4 if params.length > 0.004 else 2
+    stride = (length / steps)[:, None]
     at = roots.points
     hairs = [at]
-    for _ in range(SEGMENTS):
+    for _ in range(steps):
         direction = unit(direction + np.array([0, -0.16, 0]) + rng.normal(0, 0.07, direction.shape))
         at = at + direction * stride
         hairs.append(at)

@@ -11,7 +11,7 @@ from perse.studio.parts import _colours
 from perse.studio.parts._params import Params
 from perse.studio.parts._sitter import Array, Sitter
 from perse.studio.parts._surface import METAL, Material, Sheet, ellipsoid_sheet, lit, tube_sheet
-from perse.studio.parts._worn import ear_lobe, hair_points
+from perse.studio.parts._worn import ear_lobe, tuck_hair
 from perse.studio.puppet import Puppet
 
 GROUP = "earrings"
@@ -71,6 +71,7 @@ def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 
 def build(puppet: Puppet, params: EarringParams, seed: int, detail: float = 1.0) -> None:
     """Put on earrings; ``detail`` scales the number of discs along each side of the grids."""
     sitter = Sitter(puppet)
+    tuck_hair(sitter)
     sheets: list[Sheet] = []
     for side in (1, -1):
         sheets += _one(params, _hook(sitter, side), side, detail)
@@ -78,15 +79,8 @@ def build(puppet: Puppet, params: EarringParams, seed: int, detail: float = 1.0)
 
 
 def _hook(sitter: Sitter, side: int) -> Array:
-    """Where an earring hangs [3]: on the lobe, or outside the hair that covers it."""
-    lobe = ear_lobe(sitter, side) + np.array([side * 0.001, 0.003, 0.002])
-    hair = hair_points(sitter.puppet)
-    low = (hair[:, 1] < lobe[1] + 0.010) & (hair[:, 1] > lobe[1] - 0.03) & (hair[:, 0] * side > 0.04)
-    low &= np.abs(hair[:, 2] - lobe[2]) < 0.014
-    if low.sum() > 30:
-        reach = float(np.quantile(np.abs(hair[low, 0]), 0.98)) + 0.002
-        lobe[0] = side * max(abs(lobe[0]), reach)
-    return lobe
+    """Where an earring hangs [3]: on the lobe, a little to the outside."""
+    return ear_lobe(sitter, side) + np.array([side * 0.001, 0.003, 0.002])
 
 
 def _one(params: EarringParams, hook: Array, side: int, detail: float) -> list[Sheet]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from perse.studio.groups import SurfaceDiscs
@@ -51,10 +52,12 @@ class BrowParams(Params):
 
 
 _THICKNESS: dict[str, BrowParams] = {
-    "thick": BrowParams(thickness=0.0046, hairs=1700, tint=0.42),
-    "thin": BrowParams(thickness=0.0017, taper=0.45, hairs=560, length=0.0058, width=0.00016, tint=0.30),
+    "thick": BrowParams(thickness=0.0036, hairs=1300, length=0.0062, width=0.00015, tint=0.36),
+    "thin": BrowParams(
+        thickness=0.0014, taper=0.40, hairs=820, length=0.0040, width=0.00011, wild=0.06, tint=0.50
+    ),
     "bushy": BrowParams(
-        thickness=0.0054, taper=0.40, hairs=1900, length=0.0100, width=0.00023, wild=0.26, tint=0.34
+        thickness=0.0042, taper=0.35, hairs=1500, length=0.0078, width=0.00016, wild=0.20, tint=0.30
     ),
 }
 
@@ -63,7 +66,7 @@ def params_from(adjectives: Sequence[str]) -> BrowParams:
     """The eyebrows of the words, e.g. ("thin", "arched", "brown")."""
     params = _THICKNESS[next((w for w in adjectives if w in _THICKNESS), "thick")]
     if "arched" in adjectives:
-        params = params.but(arch=0.0042)
+        params = params.but(arch=0.0030)
     if "straight" in adjectives:
         params = params.but(straight=0.85)
     colour = next((w for w in adjectives if w in _colours.HAIR), "brown")
@@ -88,9 +91,9 @@ def build(puppet: Puppet, params: BrowParams, seed: int, detail: float = 1.0) ->
     )
     tone = np.exp(rng.normal(0, 0.16, len(roots)))[segments.strand]
     env = np.clip(sitter.shade(roots.normals[segments.strand]), 0.5, 1.15)
-    albedo = np.array([params.red, params.green, params.blue]) * 0.92
+    albedo = np.array([params.red, params.green, params.blue]) * 0.85 + 0.04
     colours = np.clip(albedo * (tone * env)[:, None] * sitter.exposure, 0, 1)
-    puppet.add(GROUP, rooted(puppet, segments, roots, colours, 0.80, "eyebrows"))
+    puppet.add(GROUP, rooted(puppet, segments, roots, colours, 0.72, "eyebrows"))
     _tint(sitter, params, line)
 
 
@@ -117,11 +120,11 @@ class _BrowLine:
         lines, tangents = [], []
         for lower, upper in (LEFT_BROW, RIGHT_BROW):
             middle = (sitter.marks[list(lower)] + sitter.marks[list(upper)])[::-1] / 2  # inner end first
-            curve = np.stack([np.interp(np.linspace(0, 4, STEPS), range(5), middle[:, k]) for k in range(3)], 1)
+            curve = CubicSpline(np.arange(5), middle, axis=0)(np.linspace(0, 4, STEPS))
             along = np.linspace(0, 1, STEPS)
             chord = curve[0, 1] + (curve[-1, 1] - curve[0, 1]) * along * 0.5
             curve[:, 1] += params.straight * (chord - curve[:, 1])
-            curve[:, 1] += params.arch * np.exp(-(((along - 0.64) / 0.24) ** 2))
+            curve[:, 1] += params.arch * np.exp(-(((along - 0.62) / 0.30) ** 2))
             lines.append(curve)
             tangents.append(unit(np.gradient(curve, axis=0)))
         self.points = np.concatenate(lines)
@@ -147,15 +150,17 @@ class _BrowLine:
 
 def _grow(params: BrowParams, roots: Roots, line: _BrowLine, rng: np.random.Generator) -> Array:
     """Hairs [S, 4, 3]: upright at the inner end, combed outwards and towards the middle farther out."""
-    distance, above, near = line.nearest(roots.template)
+    _, above, near = line.nearest(roots.template)
     along = line.along[near][:, None]
     up = np.array([0.0, 1.0, 0.0])
     above = np.clip(above / max(params.thickness, 1e-4), -1, 1)[:, None]
-    direction = line.tangents[near] * (0.35 + 0.75 * along) + up * (0.85 * (1 - along) ** 1.5 - 0.40 * above * along)
+    direction = line.tangents[near] * (0.35 + 0.75 * along) + up * (
+        0.85 * (1 - along) ** 1.5 - 0.40 * above * along
+    )
     direction -= roots.normals * (direction * roots.normals).sum(1, keepdims=True)
     direction = unit(unit(direction) + roots.normals * 0.16 + rng.normal(0, params.wild, direction.shape))
     length = params.length * np.exp(rng.normal(0, 0.2, len(roots)))
-    length *= (0.7 + 0.3 * smoothstep(along[:, 0], 0.0, 0.2)) * (1 - 0.35 * smoothstep(along[:, 0], 0.7, 1.0))
+    length *= (0.7 + 0.3 * smoothstep(along[:, 0], 0.0, 0.2)) * (1 - 0.5 * smoothstep(along[:, 0], 0.55, 1.0))
     at, hairs = roots.points + roots.normals * 0.0002, []
     hairs.append(at)
     for _ in range(3):

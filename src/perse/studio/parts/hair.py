@@ -23,7 +23,16 @@ from perse.studio.parts._sitter import (
     unit,
     wander,
 )
-from perse.studio.parts._strands import Segments, arc_length, frizz, gather, helix, lock_of, segments_of
+from perse.studio.parts._strands import (
+    Segments,
+    arc_length,
+    frizz,
+    gather,
+    helix,
+    lock_of,
+    resample,
+    segments_of,
+)
 from perse.studio.puppet import Puppet, label_code
 
 GROUP = "hair_strands"
@@ -70,39 +79,40 @@ class HairParams(Params):
 
 _STYLES: dict[tuple[str, str], HairParams] = {
     ("short", "straight"): HairParams(
-        length=0.048, sides=0.34, lift=0.34, volume=0.006, gravity=0.10, locks=0.45, strands=13000, segments=8
+        length=0.052, sides=0.32, lift=0.36, volume=0.006, gravity=0.22, locks=0.42, lock_size=9, strands=13000,
+        segments=8, width=0.00036,
     ),
     ("short", "wavy"): HairParams(
-        length=0.060, sides=0.42, lift=0.42, volume=0.008, gravity=0.10, curl=0.0035, pitch=0.042, flatness=0.3,
-        locks=0.72, lock_size=18, strands=10000, segments=11,
+        length=0.066, sides=0.40, lift=0.45, volume=0.009, gravity=0.20, curl=0.0036, pitch=0.044, flatness=0.3,
+        locks=0.72, lock_size=16, strands=10500, segments=11, width=0.00038,
     ),
     ("short", "curly"): HairParams(
-        length=0.078, sides=0.55, lift=0.75, volume=0.010, gravity=0.04, curl=0.0055, pitch=0.024, locks=0.88,
-        lock_size=16, strands=5600, segments=20, width=0.0005,
+        length=0.080, sides=0.55, lift=0.70, volume=0.012, gravity=0.14, curl=0.0055, pitch=0.024, locks=0.92,
+        lock_size=15, strands=4200, segments=30, width=0.00050, frizz=0.0005,
     ),
     ("medium", "straight"): HairParams(
-        length=0.205, lift=0.30, volume=0.011, gravity=0.30, flow=1.0, locks=0.5, strands=7600, segments=17,
-        width=0.00050,
+        length=0.225, lift=0.26, volume=0.011, gravity=0.55, flow=1.0, locks=0.5, strands=7600, segments=17,
+        width=0.00048,
     ),
     ("medium", "wavy"): HairParams(
-        length=0.215, lift=0.36, volume=0.013, gravity=0.28, flow=1.0, curl=0.0065, pitch=0.072, flatness=0.25,
-        locks=0.74, lock_size=26, strands=6400, segments=20, width=0.00050,
+        length=0.235, lift=0.34, volume=0.014, gravity=0.50, flow=1.0, curl=0.0065, pitch=0.072, flatness=0.25,
+        locks=0.74, lock_size=26, strands=6400, segments=20, width=0.00048,
     ),
     ("medium", "curly"): HairParams(
-        length=0.200, lift=0.55, volume=0.016, gravity=0.20, flow=1.0, curl=0.0075, pitch=0.030, locks=0.94,
-        lock_size=13, strands=3600, segments=38, width=0.00058,
+        length=0.230, lift=0.40, volume=0.017, gravity=0.50, flow=1.0, curl=0.0095, pitch=0.040, locks=0.95,
+        lock_size=17, strands=2700, segments=50, width=0.00064, frizz=0.0004,
     ),
     ("long", "straight"): HairParams(
-        length=0.34, lift=0.32, volume=0.012, gravity=0.30, flow=1.0, locks=0.55, strands=6400, segments=24,
-        width=0.00052,
+        length=0.36, lift=0.26, volume=0.012, gravity=0.58, flow=1.0, locks=0.55, strands=6400, segments=24,
+        width=0.00050,
     ),
     ("long", "wavy"): HairParams(
-        length=0.34, lift=0.36, volume=0.014, gravity=0.28, flow=1.0, curl=0.0075, pitch=0.080, flatness=0.25,
-        locks=0.76, lock_size=28, strands=5600, segments=27, width=0.00052,
+        length=0.36, lift=0.34, volume=0.015, gravity=0.52, flow=1.0, curl=0.0075, pitch=0.080, flatness=0.25,
+        locks=0.76, lock_size=28, strands=5600, segments=27, width=0.00050,
     ),
     ("long", "curly"): HairParams(
-        length=0.31, lift=0.50, volume=0.017, gravity=0.22, flow=1.0, curl=0.0082, pitch=0.034, locks=0.94,
-        lock_size=13, strands=3200, segments=50, width=0.00060,
+        length=0.34, lift=0.34, volume=0.018, gravity=0.55, flow=1.0, curl=0.0100, pitch=0.046, locks=0.955,
+        lock_size=17, strands=2300, segments=68, width=0.00066, frizz=0.0004,
     ),
 }  # fmt: skip
 
@@ -130,33 +140,28 @@ def build(puppet: Puppet, params: HairParams, seed: int, detail: float = 1.0) ->
         return
     sitter = Sitter(puppet)
     strands, roots, leader = _grow(sitter, params, seed, detail)
-    strands, outward = _style(strands, leader, params, seed)
+    inner = scalp_density(sitter, roots.template, 0.025)
+    strands, outward = _style(strands, leader, params, inner, seed)
     keep = _clear_of_face(sitter, strands) if params.flow > 0.5 else np.ones(len(strands), bool)
-    segments = segments_of(strands[keep], params.width / np.sqrt(min(detail, 1.0)))
+    fine = 0.55 + 0.45 * inner[keep]
+    segments = segments_of(strands[keep], params.width * fine / np.sqrt(min(detail, 1.0)))
     outward = outward[keep][:, :-1].reshape(-1, 3)
     density = Density.of(segments.means, segment_areas(segments.scales))
     colours = _colour(sitter, params, segments, outward, leader[keep], density, seed)
-    puppet.add(GROUP, _group(segments, colours, params))
+    puppet.add(GROUP, _group(segments, colours, inner[keep]))
     _undercoat(sitter, params)
     shade_skin(sitter, density, strength=0.10, darkest=0.5)
 
 
-def _grow(
-    sitter: Sitter, params: HairParams, seed: int, detail: float
-) -> tuple[Array, Roots, np.ndarray]:
+def _grow(sitter: Sitter, params: HairParams, seed: int, detail: float) -> tuple[Array, Roots, np.ndarray]:
     """Plain strands [S, M, 3] before locks and curls, their roots, and each strand's lock leader [S]."""
     rng = np.random.default_rng([seed, 1])
     count = max(24, round(params.strands * detail))
-    scalp = regions_mask(sitter.puppet.regions.scalp)
-    wobble = 0.0035  # metres: nobody's hairline is a ruler's
-
-    def density(points: Array) -> Array:
-        return scalp(points + wander(points, 11, 90.0) * wobble) ** 0.8
-
-    roots = sitter.grow_roots(density, count, rng)
+    roots = sitter.grow_roots(lambda points: scalp_density(sitter, points) ** 0.8, count, rng)
     leader = lock_of(roots.points, max(2, round(params.lock_size * min(1.0, detail * 2))), rng)
     lengths = _lengths(sitter, params, roots, rng)
-    steps = max(4, round(params.segments))
+    segments = max(4, round(params.segments))
+    steps = min(segments, max(8, round(params.length / 0.014)))
     margin = 0.0025 + params.volume * rng.random(len(roots))
     direction = _first_direction(sitter, params, roots, seed)
     body = sitter.dressed_body if params.length > 0.12 else sitter.body
@@ -164,45 +169,75 @@ def _grow(
     strand = [at]
     stride = (lengths / steps)[:, None]
     for k in range(steps):
-        direction = direction + params.gravity * _gravity(k, steps) * np.array([0.0, -1.0, 0.0]) * stride / 0.0125
+        direction = (
+            direction + params.gravity * _gravity(k, steps) * np.array([0.0, -1.0, 0.0]) * stride / 0.0125
+        )
         direction += wander(at, seed * 131 + 20 + k // 4, 35.0) * 0.05
         if params.flow > 0.5:
             direction += _part_curtain(sitter, at)
-        target = body.push_out(at + unit(direction) * stride, np.minimum(margin, 0.003 + margin * (k + 1) / 4))
+        target = body.push_out(
+            at + unit(direction) * stride, np.minimum(margin, 0.003 + margin * (k + 1) / 4)
+        )
         direction = unit(target - at)
         at = at + direction * stride
         strand.append(at)
-    return np.stack(strand, 1), roots, leader
+    return resample(np.stack(strand, 1), segments + 1), roots, leader
+
+
+def scalp_density(sitter: Sitter, points: Array, soft: float = 0.012) -> Array:
+    """0..1 where hair grows, for template points [N, 3]: the scalp with an uneven hairline, and sideburns."""
+    moved = points + wander(points, 11, 90.0) * 0.0035  # nobody's hairline is a ruler's
+    scalp = regions_mask(lambda p: sitter.puppet.regions.scalp(p, soft))(moved)
+    tragus = sitter.marks[454]
+    x, y, z = np.abs(moved[:, 0]), moved[:, 1], moved[:, 2]
+    burn = smoothstep(y, tragus[1] - 0.006, tragus[1] + 0.010) * (
+        1 - smoothstep(y, sitter.eye[1] + 0.02, sitter.eye[1] + 0.04)
+    )
+    burn *= smoothstep(z, tragus[2] + 0.001, tragus[2] + 0.006) * (
+        1 - smoothstep(z, tragus[2] + 0.013, tragus[2] + 0.024)
+    )
+    return np.maximum(scalp, 0.9 * burn * (x > 0.045))
 
 
 def _gravity(step: int, steps: int) -> float:
     """Gravity grows along the strand: stiff roots, hanging tips."""
-    return 0.5 + 0.7 * step / steps
+    return 0.8 + 0.5 * step / steps
 
 
 def _lengths(sitter: Sitter, params: HairParams, roots: Roots, rng: np.random.Generator) -> Array:
     """Metres of each strand [S]: shorter at the sides, a soft hairline, layers."""
     t = roots.template
     height = smoothstep(t[:, 1], sitter.brow_y - 0.005, sitter.brow_y + 0.055)
-    factor = params.sides + (1 - params.sides) * height
-    edge = regions_mask(lambda p: sitter.puppet.regions.scalp(p, 0.030))(t)
+    low = 0.40 + 0.60 * smoothstep(t[:, 1], sitter.eye[1] - 0.03, sitter.brow_y + 0.03)
+    low = low if params.flow < 0.5 else 1.0
+    factor = params.sides * low + (1 - params.sides * low) * height
+    edge = scalp_density(sitter, t, 0.030)
     soft = 0.45 + 0.55 * smoothstep(edge, 0.05, 0.85)
     soft = soft if params.flow < 0.5 else 0.8 + 0.2 * soft
     return params.length * factor * soft * np.exp(rng.normal(0, 0.10, len(roots)))
 
 
 def _first_direction(sitter: Sitter, params: HairParams, roots: Roots, seed: int) -> Array:
-    """The direction [S, 3] in which strands leave the scalp."""
+    """The direction [S, 3] in which strands leave the scalp: combed from the parting, or down as a curtain."""
     t = roots.template
     parting = 0.018
-    side = np.tanh((t[:, 0] - parting) / 0.004)
-    front = smoothstep(t[:, 2], 0.02, 0.09)
-    combed = np.stack([0.75 * side, -0.10 - 0.5 * smoothstep(np.abs(t[:, 0]), 0.04, 0.07), 0.75 * front - 0.35], 1)
-    curtain = np.stack([side * (0.9 + 0.3 * front), np.full(len(t), -0.25), -0.45 * front - 0.1], 1)
+    side = np.tanh((t[:, 0] - parting) / 0.006)[:, None]
+    front = smoothstep(t[:, 2], 0.02, 0.09)[:, None]
+    top = smoothstep(t[:, 1], sitter.brow_y + 0.015, sitter.brow_y + 0.065)[:, None]
+    ones = np.ones_like(side)
+    over = np.concatenate([0.9 * side, 0.12 * front, 0.35 * front - 0.30], 1)
+    down = np.concatenate([0.10 * side, -0.85 * ones, -0.40 * ones], 1)
+    combed = over * top + down * (1 - top)
+    curtain = np.concatenate(
+        [side * (0.9 + 0.3 * front), -0.25 - 0.6 * (1 - front), -0.25 * ones - 0.3 * front], 1
+    )
     flow = combed * (1 - params.flow) + curtain * params.flow
     flow -= roots.normals * (flow * roots.normals).sum(1, keepdims=True)
-    noise = wander(roots.points, seed * 131 + 7, 60.0) * 0.14
-    return unit(roots.normals * params.lift + flow * 0.9 + noise)
+    edge = 1 - scalp_density(sitter, t, 0.02)[:, None]
+    quiff = 0.35 * edge * front * top * (1 - params.flow)
+    lift = params.lift * (0.30 + 0.70 * top) * (1 - 0.4 * params.flow) + quiff
+    noise = wander(roots.points, seed * 131 + 7, 60.0) * 0.12
+    return unit(roots.normals * lift + unit(flow) * 0.9 + noise)
 
 
 def _part_curtain(sitter: Sitter, at: Array) -> Array:
@@ -221,11 +256,16 @@ def _part_curtain(sitter: Sitter, at: Array) -> Array:
     return push
 
 
-def _style(strands: Array, leader: np.ndarray, params: HairParams, seed: int) -> tuple[Array, Array]:
-    """Locks, curls and frizz; returns strands and, for curls, the way [S, M, 3] out of the curl's axis."""
+def _style(
+    strands: Array, leader: np.ndarray, params: HairParams, inner: Array, seed: int
+) -> tuple[Array, Array]:
+    """Locks, curls and frizz; returns strands and, for curls, the way [S, M, 3] out of the curl's axis.
+
+    ``inner`` [S] is 0 at the hairline, where fine single hairs grow, and 1 inside.
+    """
     rng = np.random.default_rng([seed, 2])
     curled = params.curl > 1e-4
-    strands = gather(strands, leader, params.locks, keep=0.35 if curled else 0.5)
+    strands = gather(strands, leader, params.locks * (0.30 + 0.70 * inner), keep=0.35 if curled else 0.5)
     outward = np.zeros_like(strands)
     if curled:
         of_leader = np.random.default_rng([seed, 3]).random((len(strands), 3))[leader]
@@ -272,18 +312,18 @@ def _colour(
     root = 0.62 + 0.38 * smoothstep(segments.along, 0.0, 0.35)
     env = np.clip(sitter.shade(sitter.body.normals[near]), 0.5, 1.2)
     deep = 0.7 + 0.3 * smoothstep(height, 0.002, 0.012)
-    curl_side = 1 + 0.42 * (outward * unit(sitter.view + 0.5 * sitter.light)).sum(1)
+    curl_side = 0.92 + 0.55 * (outward * unit(sitter.view + 0.5 * sitter.light)).sum(1)
     shadow = 0.16 + 0.92 * self_shadow(sitter, segments.means, density)
     return np.clip(colour * (root * env * deep * curl_side * shadow)[:, None] * sitter.exposure, 0, 1)
 
 
-def _group(segments: Segments, colours: Array, params: HairParams) -> Skinned:
+def _group(segments: Segments, colours: Array, inner: Array) -> Skinned:
     """The strands as a group: they turn with the head, and rest on the shoulders below the neck."""
     y = segments.means[:, 1]
     on_head = smoothstep(y, -0.14, -0.04)
     weights = np.zeros((len(y), 5))
     weights[:, NECK], weights[:, ROOT] = on_head, 1 - on_head
-    tip = 1 - 0.35 * smoothstep(segments.along, 0.8, 1.0)
+    tip = (1 - 0.35 * smoothstep(segments.along, 0.8, 1.0)) * (0.55 + 0.45 * inner)[segments.strand]
     return Skinned(
         means=_f(segments.means),
         quats=_f(segments.quats),
@@ -301,9 +341,8 @@ def _undercoat(sitter: Sitter, params: HairParams) -> None:
     if not isinstance(skin, SurfaceDiscs):
         return
     template = sitter.puppet.template_points(skin).numpy().astype(float)
-    jittered = template + wander(template, 11, 90.0) * 0.0035
-    weight = regions_mask(lambda p: sitter.puppet.regions.scalp(p, 0.02))(jittered)
-    strength = 0.85 * smoothstep(weight, 0.25, 1.0) * smoothstep(params.length, 0.0, 0.03)
+    weight = scalp_density(sitter, template, 0.022)
+    strength = 0.85 * smoothstep(weight, 0.15, 1.0) * smoothstep(params.length, 0.0, 0.03)
     colour = np.array([params.red, params.green, params.blue]) * 0.40 * sitter.exposure
     tint_skin(sitter, strength, colour)
 

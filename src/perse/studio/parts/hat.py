@@ -67,7 +67,7 @@ _KINDS: dict[str, HatParams] = {
         beanie=0, cap=1, front=0.034, back=0.006, thickness=0.005, slack=0.012, ribs=0, fold=0, visor=0.072
     ),
     "fedora": HatParams(
-        beanie=0, fedora=1, front=0.038, back=0.012, thickness=0.004, ribs=0, fold=0, brim=0.056, crown=0.122
+        beanie=0, fedora=1, front=0.032, back=0.006, thickness=0.004, ribs=0, fold=0, brim=0.054, crown=0.094
     ),
 }
 
@@ -100,7 +100,7 @@ def build(puppet: Puppet, params: HatParams, seed: int, detail: float = 1.0) -> 
     seat.press_hair(puppet)
     group = lit(sitter, sheets, "hat")
     puppet.add(GROUP, group)
-    shade_skin(sitter, density_of(group), strength=0.30, darkest=0.55)
+    shade_skin(sitter, density_of(group), strength=0.13, darkest=0.70)
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,10 @@ def _beanie(seat: _Seat, params: HatParams, grid: _Grid, seed: int) -> list[Shee
     ribs = np.abs(np.sin(angle * 48)) * smoothstep(polar, 0.12, 0.5)
     knit = params.ribs / 0.0014
     rim = np.sqrt(np.clip(1 - ((height - 0.20) / 0.205) ** 2, 0.05, 1))
-    folds = 0.0012 * np.sin(angle * 5 + 1.3) * np.exp(-((polar - 0.55) / 0.3) ** 2)
-    radius = radius + params.thickness + params.fold * fold * rim + params.ribs * ribs * (1 + 0.3 * fold) + folds
+    folds = 0.0012 * np.sin(angle * 5 + 1.3) * np.exp(-(((polar - 0.55) / 0.3) ** 2))
+    radius = (
+        radius + params.thickness + params.fold * fold * rim + params.ribs * ribs * (1 + 0.3 * fold) + folds
+    )
     points = seat.centre + directions * radius[..., None]
     stitches = 1 + 0.05 * knit * np.sin(polar * 330) + 0.05 * knit * np.sin(polar * 165 + angle * 96)
     shade = (1 - 0.42 * knit * (1 - ribs**0.6) * smoothstep(polar, 0.12, 0.5)) * stitches
@@ -251,7 +253,11 @@ def _cap(seat: _Seat, params: HatParams, grid: _Grid) -> list[Sheet]:
     front = 0.010 * np.maximum(np.cos(angle), 0) ** 2 * np.exp(-(((polar - 0.95) / 0.45) ** 2))
     radius = radius + params.thickness - 0.0008 * groove + front
     points = seat.centre + directions * radius[..., None]
-    shade = (1 - 0.30 * groove) * (1 - 0.12 * stitch) * (1 - 0.25 * smoothstep(polar, polar[-1, 0] - 0.05, polar[-1, 0]))
+    shade = (
+        (1 - 0.30 * groove)
+        * (1 - 0.12 * stitch)
+        * (1 - 0.25 * smoothstep(polar, polar[-1, 0] - 0.05, polar[-1, 0]))
+    )
     colour = np.array([params.red, params.green, params.blue])
     sheets = [
         Sheet(points, colour, seat.centre, FELT, closed=(False, True), shade=shade, spread=0.75),
@@ -294,11 +300,13 @@ def _visor(seat: _Seat, params: HatParams, grid: _Grid, edge: Array, colour: Arr
         + seat.forward * reach[..., None]
         + seat.up * (base - droop + 3.6 * 0.35 * x**2 * (1 - out))[..., None]
     )
-    rows_of_stitches = 1 - 0.10 * np.exp(-(((out * 7) % 1 - 0.5) / 0.12) ** 2) * np.ones_like(x)
+    rows_of_stitches = 1 - 0.10 * np.exp(-((((out * 7) % 1 - 0.5) / 0.12) ** 2)) * np.ones_like(x)
     edge_shade = 1 - 0.18 * smoothstep(out, 0.94, 1.0) * np.ones_like(x)
     below = points - seat.up * 0.0022
     return [
-        Sheet(points, colour, points - seat.up * 0.02, FELT, shade=rows_of_stitches * edge_shade, spread=0.75),
+        Sheet(
+            points, colour, points - seat.up * 0.02, FELT, shade=rows_of_stitches * edge_shade, spread=0.75
+        ),
         Sheet(below, colour * 0.55, points + seat.up * 0.02, FELT, spread=0.75),
     ]
 
@@ -311,14 +319,25 @@ def _fedora(seat: _Seat, params: HatParams, grid: _Grid) -> list[Sheet]:
     band = (height > 0.02) & (height < 0.19)
     dark = colour * 0.35 if colour.mean() > 0.22 else colour * 0.35 + 0.10 * np.array([1.0, 0.9, 0.85])
     albedo = np.where(band[..., None], dark, colour)
-    shade = (1 - 0.35 * np.exp(-((height - 0.19) / 0.012) ** 2)) * (0.75 + 0.25 * smoothstep(height, 0.0, 0.03))
+    shade = (1 - 0.35 * np.exp(-(((height - 0.19) / 0.012) ** 2))) * (
+        0.75 + 0.25 * smoothstep(height, 0.0, 0.03)
+    )
     brim = _brim(seat, params, grid, edge)
     out = np.linspace(0, 1, len(brim))[:, None] * np.ones((1, grid.columns))
     contact = 0.70 + 0.30 * smoothstep(out, 0.0, 0.25)
     return [
-        Sheet(crown, albedo, seat.centre + seat.up * 0.03, FELT, closed=(False, True), shade=shade, spread=0.75),
+        Sheet(
+            crown, albedo, seat.centre + seat.up * 0.03, FELT, closed=(False, True), shade=shade, spread=0.75
+        ),
         Sheet(brim, colour, brim - seat.up * 0.02, FELT, closed=(False, True), shade=contact, spread=0.8),
-        Sheet(brim - seat.up * 0.002, colour * 0.6, brim + seat.up * 0.02, FELT, closed=(False, True), spread=0.8),
+        Sheet(
+            brim - seat.up * 0.002,
+            colour * 0.6,
+            brim + seat.up * 0.02,
+            FELT,
+            closed=(False, True),
+            spread=0.8,
+        ),
     ]
 
 

@@ -6,16 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 from perse.studio.parts import _colours
 from perse.studio.parts._params import Params
 from perse.studio.parts._shade import shade_skin
-from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep
+from perse.studio.parts._sitter import NECK, Array, Sitter, smoothstep
 from perse.studio.parts._surface import PLASTIC, Material, Sheet, density_of, ellipsoid_sheet, lit, tube_sheet
-from perse.studio.parts._worn import ear_centre, hair_points, radius_around, reshape_hair, skull_points
+from perse.studio.parts._worn import (
+    ear_centre,
+    hair_points,
+    radius_around,
+    reshape_hair,
+    skull_points,
+    tuck_hair,
+)
 from perse.studio.puppet import Puppet
 
 GROUP = "headphones"
+ROUND = 2.5
+"""Exponent of the arch: 2 is an ellipse, more is squarer."""
 LEATHER = Material(gloss=0.10, sharpness=10)
 
 
@@ -95,18 +106,14 @@ class _Seat:
         centre = np.array([0.0, self.y, self.z])
         skull = radius_around(skull_points(sitter), centre, directions)
         hair = self._hair_radius(sitter, centre, skull, params)
-        over = skull + np.clip(0.62 * (hair - skull), 0.004, 0.06)
-        # one smooth ellipse through cups and top: a band is a spring, it does not follow bumps
+        over = skull + np.clip(0.55 * (hair - skull), 0.004, 0.045)
+        # a band is a spring: one smooth arch through cups and top, it does not follow every bump
         side = self.cup_x + params.depth * 0.6
-        top = float(over[45:76].max())
-        stretch = np.ones_like(over)
-        for _ in range(30):
-            ellipse = 1 / np.sqrt((np.cos(self.angles) / side) ** 2 + (np.sin(self.angles) / (top * stretch.max())) ** 2)
-            middle = slice(18, 103)
-            if (ellipse[middle] >= over[middle] - 0.002).all():
-                break
-            stretch = stretch * 1.01
-        self.radius = np.maximum(ellipse, over * smoothstep(np.sin(self.angles), 0.25, 0.6))
+        top = float(over[52:69].mean())
+        cos, sin = np.abs(np.cos(self.angles)), np.abs(np.sin(self.angles))
+        arch = ((cos / side) ** ROUND + (sin / top) ** ROUND) ** (-1 / ROUND)
+        clear = np.where(sin > 0.45, skull + 0.005, 0)
+        self.radius = ndimage.gaussian_filter1d(np.maximum(arch, clear), 3.0)
 
     def _hair_radius(self, sitter: Sitter, centre: Array, skull: Array, params: HeadphoneParams) -> Array:
         """How far the hair reaches in the band's plane at every angle."""
@@ -132,8 +139,8 @@ class _Seat:
             dy, dz = means[:, 1] - self.y, means[:, 2] - self.z
             length = np.hypot(means[:, 0], dy)
             angle = np.arctan2(np.maximum(dy, 1e-6), means[:, 0])
-            beside = np.maximum(np.abs(dz) - params.band, 0)
-            room = np.interp(angle, self.angles, self.radius) - 0.003 + 0.55 * beside + 8 * beside**2
+            beside = np.maximum(np.abs(dz) - params.band - 0.003, 0)
+            room = np.interp(angle, self.angles, self.radius) - 0.005 + 0.55 * beside + 8 * beside**2
             factor = np.where(dy > 0.0, np.minimum(1, room / np.maximum(length, 1e-6)), 1)
             moved[:, 0] *= factor
             moved[:, 1] = self.y + dy * factor
@@ -154,7 +161,10 @@ def _band(seat: _Seat, params: HeadphoneParams, detail: float) -> Sheet:
     path = np.array([0.0, seat.y, seat.z]) + out * radius[:, None]
     around = np.linspace(0, 2 * np.pi, max(16, round(40 * detail)), endpoint=False)
     narrow = 0.62 + 0.38 * smoothstep(np.sin(angles), 0.0, 0.5)
-    section_out, section_side = 0.0038 * _power(np.cos(around), 0.7), params.band * _power(np.sin(around), 0.7)
+    section_out, section_side = (
+        0.0038 * _power(np.cos(around), 0.7),
+        params.band * _power(np.sin(around), 0.7),
+    )
     points = (
         path[:, None]
         + (section_out[None, :, None] + 0.0036) * out[:, None]
@@ -173,7 +183,9 @@ def _cup(seat: _Seat, params: HeadphoneParams, side: int, detail: float) -> list
     centre = np.array([side * (seat.cup_x + params.depth * 0.75), seat.y, seat.z])
     rows, columns = max(16, round(60 * detail)), max(24, round(110 * detail))
     polar, around = np.meshgrid(
-        np.linspace(0.02, np.pi - 0.02, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij"
+        np.linspace(0.02, np.pi - 0.02, rows),
+        np.linspace(0, 2 * np.pi, columns, endpoint=False),
+        indexing="ij",
     )
     across = np.sin(polar) ** 0.65
     shell = np.stack(
@@ -206,52 +218,43 @@ def _cup(seat: _Seat, params: HeadphoneParams, side: int, detail: float) -> list
 
 
 def _buds(sitter: Sitter, params: HeadphoneParams, detail: float) -> None:
-    """A bud in each ear, and a cable that hangs from both and meets on the chest."""
+    """A bud in each ear, and a cable from both around the back of the neck."""
+    tuck_hair(sitter)
     colour = np.array([params.red, params.green, params.blue])
-    sheets, ends = [], []
+    sheets = []
+    rows, columns = max(10, round(26 * detail)), max(14, round(40 * detail))
     for side in (1, -1):
         ear = ear_centre(sitter, side)
-        out = _past_hair(sitter, ear, side)
-        bud = np.array([side * out, ear[1] - 0.006, ear[2] + 0.012])
-        rows, columns = max(10, round(26 * detail)), max(14, round(40 * detail))
-        radii = params.bud * np.array([0.8, 1.0, 1.0])
+        bud = np.array([side * (abs(ear[0]) - 0.005), ear[1] - 0.007, ear[2] + 0.010])
+        radii = params.bud * np.array([0.9, 1.0, 1.0])
         sheets.append(ellipsoid_sheet(bud, radii, colour, rows, columns, material=PLASTIC))
-        stem = np.stack([bud + np.array([0.0, -t * 0.022, -t * 0.002]) for t in np.linspace(0, 1, 20)])
-        sheets.append(tube_sheet(stem, params.bud * 0.42, colour, material=PLASTIC, sides=12))
-        ends.append(stem[-1])
-    meet = np.array([0.0, sitter.landmarks[152, 1] - 0.115, 0.0])
-    for end in ends:
-        path = _cable(sitter, end, meet, max(50, round(260 * detail)))
-        sheets.append(tube_sheet(path, 0.0014, colour, material=PLASTIC, sides=8))
-    group = lit(sitter, sheets, "headphones")
-    means = group.means.numpy().astype(float)
-    on_head = smoothstep(means[:, 1], -0.13, -0.03)
-    weights = np.zeros((len(means), 5))
-    weights[:, NECK], weights[:, ROOT] = on_head, 1 - on_head
-    sitter.puppet.add(GROUP, lit(sitter, sheets, "headphones", weights))
+        cap = bud + np.array([side * params.bud * 0.75, 0.0, 0.0])
+        silver = np.clip(colour * 0.4 + 0.35, 0, 1)
+        sheets.append(ellipsoid_sheet(cap, radii * 0.55, silver, rows, columns, material=PLASTIC))
+        path = _cable(sitter, bud, side, max(40, round(220 * detail)))
+        sheets.append(tube_sheet(path, 0.0016, colour, material=PLASTIC, sides=8))
+    sitter.puppet.add(GROUP, lit(sitter, sheets, "headphones"))
 
 
-def _past_hair(sitter: Sitter, ear: Array, side: int) -> float:
-    """|x| that is clear of ear and hair at an ear."""
-    hair = hair_points(sitter.puppet)
-    near = (np.abs(hair[:, 1] - ear[1]) < 0.015) & (np.abs(hair[:, 2] - ear[2]) < 0.02) & (hair[:, 0] * side > 0.05)
-    reach = float(np.quantile(np.abs(hair[near, 0]), 0.97)) if near.sum() > 30 else 0.0
-    return max(abs(ear[0]) - 0.004, reach + 0.001)
-
-
-def _cable(sitter: Sitter, start: Array, end: Array, count: int) -> Array:
-    """A hanging cable [count, 3] from a bud to the chest, outside body and clothes."""
-    t = np.linspace(0, 1, count)[:, None]
-    inwards = smoothstep(t[:, 0], 0.25, 1.0)
-    path = start * (1 - t) + end * t
-    path[:, 0] = start[0] * (1 - inwards) + end[0] * inwards
-    front = 0.055 * np.sin(np.pi * np.minimum(t[:, 0] * 1.1, 1))
-    path[:, 2] = start[2] * (1 - t[:, 0]) + end[2] * t[:, 0] + front
-    for _ in range(3):
-        path[5:] = sitter.dressed_body.push_out(path[5:], 0.004)
-        smooth = path.copy()
-        smooth[2:-2] = (path[:-4] + path[1:-3] + path[2:-2] + path[3:-1] + path[4:]) / 5
-        path = smooth
+def _cable(sitter: Sitter, bud: Array, side: int, count: int) -> Array:
+    """A cable [count, 3] from a bud, down behind the jaw and around the nape."""
+    chin_y = float(sitter.landmarks[152, 1])
+    joint = sitter.puppet.joints()[NECK].numpy().astype(float)
+    knots = np.stack(
+        [
+            bud + np.array([side * 0.001, -0.004, 0.002]),
+            bud + np.array([side * 0.001, -0.026, 0.002]),
+            np.array([side * (abs(bud[0]) - 0.012), chin_y + 0.020, joint[2] + 0.004]),
+            np.array([side * 0.058, chin_y - 0.006, joint[2] - 0.030]),
+            np.array([0.0, chin_y - 0.004, joint[2] - 0.075]),
+        ]
+    )
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
+    path = CubicSpline(length, knots)(np.linspace(0, length[-1], count))
+    hang = len(path) // 5
+    for _ in range(4):
+        path[hang:] = sitter.body.push_out(path[hang:], 0.004)
+        path[2:-2] = (path[:-4] + path[1:-3] + path[2:-2] + path[3:-1] + path[4:]) / 5
     return path
 
 

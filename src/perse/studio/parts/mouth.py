@@ -12,7 +12,7 @@ from perse.studio.groups import SurfaceDiscs
 from perse.studio.parts import _colours
 from perse.studio.parts._params import Params
 from perse.studio.parts._sitter import Array, Sitter, smoothstep
-from perse.studio.puppet import Puppet
+from perse.studio.puppet import Puppet, label_code
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -42,7 +42,7 @@ def params_from(adjectives: Sequence[str]) -> MouthParams:
     colour = next((w for w in adjectives if w in _colours.LIPS), None)
     if colour is None:
         return params
-    strength = 0.62 if colour == "pale" else 0.80
+    strength = 0.55 if colour == "pale" else 0.72
     return params.but(tint=strength, gloss=0.0 if colour == "pale" else 0.5).painted(_colours.LIPS[colour])
 
 
@@ -80,7 +80,9 @@ def shape_offsets(sitter: Sitter, params: MouthParams) -> Array:
     pull = np.where(np.abs(t[:, 0]) < corner_x, inner * np.exp(-((above / 0.019) ** 2)), reach)
     front = smoothstep(t[:, 2], float(marks[61, 2]) - 0.035, float(marks[61, 2]) - 0.012)
     offsets[:, 0] += params.width * 0.0058 * np.sign(t[:, 0]) * pull * front
-    offsets[:, 2] -= params.width * 0.0012 * pull * front * np.exp(-(((np.abs(t[:, 0]) - corner_x) / 0.012) ** 2))
+    offsets[:, 2] -= (
+        params.width * 0.0012 * pull * front * np.exp(-(((np.abs(t[:, 0]) - corner_x) / 0.012) ** 2))
+    )
     offsets[~_skin(sitter)] = 0
     return offsets
 
@@ -99,6 +101,8 @@ def _paint(sitter: Sitter, params: MouthParams) -> None:
         return
     template = puppet.template_points(skin)
     weight = puppet.regions.lips(template, soft=0.0010).numpy().astype(float)
+    inside = torch.isin(skin.labels, torch.tensor([label_code("mouth_interior"), label_code("eyes")]))
+    weight[inside.numpy()] = 0  # teeth and tongue keep their colour
     lips = weight > 0.6
     if not lips.any():
         return

@@ -69,20 +69,25 @@ def shape_offsets(sitter: Sitter, params: NoseParams) -> Array:
     near = np.exp(-((x / 0.024) ** 4)) * smoothstep(z, tip[2] - 0.042, tip[2] - 0.020)
     low = np.exp(-(((y - (tip[1] - 0.002)) / 0.0145) ** 2)) * near  # tip and wings
     ridge = np.exp(-(((along - 0.55) / 0.30) ** 2)) * np.exp(-((x / 0.012) ** 2)) * near
-    bulb = np.exp(-(((y - tip[1]) / 0.011) ** 2) - (x / 0.016) ** 2) * near * smoothstep(z, tip[2] - 0.03, tip[2] - 0.008)
+    bulb = (
+        np.exp(-(((y - tip[1]) / 0.011) ** 2) - (x / 0.016) ** 2)
+        * near
+        * smoothstep(z, tip[2] - 0.03, tip[2] - 0.008)
+    )
     offsets = np.zeros_like(t)
-    offsets[:, 0] += params.width * side * (0.0050 * low + 0.0013 * np.exp(-(((along - 0.6) / 0.4) ** 2)) * near)
+    spread = np.where(params.width > 0, params.width, 0.72 * params.width)
+    offsets[:, 0] += spread * side * (0.0050 * low + 0.0013 * np.exp(-(((along - 0.6) / 0.4) ** 2)) * near)
     offsets[:, 2] -= np.maximum(params.width, 0) * 0.0012 * bulb
     slide = smoothstep(1 - along, 0.0, 1.0) * smoothstep(y, base[1] - 0.010, base[1] - 0.001) * near
-    offsets[:, 1] -= params.length * 0.0058 * slide
+    offsets[:, 1] -= params.length * 0.0050 * slide
     offsets[:, 2] += params.length * 0.0022 * bulb
     turn = bulb + 0.35 * low
-    offsets[:, 1] += params.tip_up * 0.0046 * turn
+    offsets[:, 1] += params.tip_up * 0.0037 * turn
     offsets[:, 2] += params.tip_up * 0.0006 * turn
     offsets[:, 2] += params.bridge * 0.0036 * ridge
     swell = params.tip * bulb
     offsets[:, 0] += swell * 0.0030 * np.tanh(x / 0.005)
-    offsets[:, 2] += swell * 0.0014 - np.minimum(params.tip, 0) * 0.0030 * bulb
+    offsets[:, 2] += swell * 0.0014 - np.minimum(params.tip, 0) * 0.0020 * bulb
     offsets[:, 1] += swell * 0.0012 * np.tanh((y - tip[1]) / 0.005)
     mask = np.zeros(len(t), bool)
     mask[sitter.skin_vertices] = True

@@ -1,0 +1,252 @@
+"""Cloth over the bust: discs a little outside the body, with folds, and the skin that a lower collar bares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from perse.studio._geometry import subdivision, triangle_discs
+from perse.studio.groups import Skinned, SurfaceDiscs
+from perse.studio.parts._shade import UP, Density
+from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep, unit
+from perse.studio.puppet import PHOTO_CLOTHES, label_code
+
+UNDER = "clothes_under"
+BARED = "skin_bared"
+RING = 144
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where cloth ends at the neck: a plane on the template, higher at the back."""
+
+    front: float
+    """Template y in front of the neck."""
+    back: float
+    """Template y behind it."""
+    dip: float = 0.0
+    """Metres that the front middle hangs lower (an open shirt)."""
+
+    def height(self, template: Array) -> Array:
+        """[N] how far template points are above the edge."""
+        share = (0.03 - template[:, 2]) / 0.095
+        line = self.front + (self.back - self.front) * np.clip(share, -0.6, 1.2)
+        opening = self.dip * np.clip(1 - np.abs(template[:, 0]) / 0.045, 0, 1) * (template[:, 2] > -0.02)
+        return template[:, 1] - (line - opening)
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """The look of a woven or knitted surface."""
+
+    thickness: float = 0.004
+    """Metres outside the body."""
+    folds: float = 0.0022
+    """Height of the folds in metres."""
+    pattern: Callable[[Array], Array] | None = None
+    """Rest points [N, 3] to albedo [N, 3]."""
+    grain: float = 0.03
+    """Random brightness of the fibres."""
+
+
+def take_off(sitter: Sitter) -> SurfaceDiscs | None:
+    """Remove the clothes that are worn; returns the body's discs that were under them."""
+    puppet = sitter.puppet
+    under = puppet.groups.get(UNDER)
+    puppet.remove(*PHOTO_CLOTHES, "garment", UNDER, BARED)
+    return under if isinstance(under, SurfaceDiscs) else None
+
+
+def bare_skin(sitter: Sitter, under: SurfaceDiscs | None, edge: Edge) -> None:
+    """Show skin where the photo had cloth above the new edge."""
+    puppet = sitter.puppet
+    skin = puppet.groups.get("skin")
+    if under is None or not isinstance(skin, SurfaceDiscs):
+        return
+    template = puppet.template_points(under).numpy().astype(float)
+    rows = np.flatnonzero(edge.height(template) > -0.012)
+    if not len(rows):
+        return
+    patch = under.select(torch.from_numpy(rows))
+    points = puppet.surface_points(patch.face, patch.bary).numpy().astype(float)
+    normals = puppet.surface_normals(patch.face, patch.bary).numpy().astype(float)
+    colours = _continued_skin(sitter, skin, points) * sitter.shade(normals, 0.4, 1.2)[:, None]
+    colours *= 1 + np.random.default_rng(3).normal(0, 0.012, (len(colours), 1))
+    puppet.add(
+        BARED,
+        replace(
+            patch,
+            colors=_f(np.clip(colours, 0, 1)),
+            labels=torch.full((len(patch),), label_code("skin"), dtype=torch.uint8),
+            opacities=torch.full((len(patch),), 0.97),
+        ),
+    )
+
+
+def _continued_skin(sitter: Sitter, skin: SurfaceDiscs, points: Array) -> Array:
+    """Albedo [N, 3] of the neck's skin, continued downwards and tending to the person's own tone."""
+    puppet = sitter.puppet
+    template = puppet.template_points(skin).numpy().astype(float)
+    bare = (skin.labels == label_code("skin")).numpy()
+    neck = np.flatnonzero(bare & (template[:, 1] < sitter.marks[152, 1] + 0.004))
+    tone = puppet.light.skin.numpy().astype(float)
+    if len(neck) < 50:
+        return np.broadcast_to(tone, points.shape).copy()
+    at = puppet.surface_points(skin.face[neck], skin.bary[neck]).numpy().astype(float)
+    normals = puppet.surface_normals(skin.face[neck], skin.bary[neck]).numpy().astype(float)
+    albedo = skin.colors[neck].numpy().astype(float) / sitter.shade(normals, 0.4, 1.2)[:, None]
+    distance, near = cKDTree(at).query(points, min(60, len(at)))
+    weight = 1 / (distance + 0.004)
+    nearby = (albedo[near] * (weight / weight.sum(1, keepdims=True))[..., None]).sum(1)
+    far = smoothstep(distance[:, 0], 0.0, 0.05)[:, None]
+    middle = np.clip(np.median(albedo, 0), 0.75 * tone, 1.1 * tone)
+    return nearby * (1 - far) + middle * far
+
+
+def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) -> Skinned:
+    """Cloth over the bust below ``edge``."""
+    face, bary, cuts = _pieces(sitter, edge, 0.0021 / np.sqrt(min(detail, 1.0)))
+    roots = sitter.roots_at(face, bary)
+    below = -edge.height(roots.template)
+    hem = smoothstep(below, -0.004, 0.006)
+    offset, normals = _folded(sitter, roots.points, roots.normals, below, cloth, seed)
+    means = roots.points + roots.normals * ((cloth.thickness + offset) * (0.35 + 0.65 * hem))[:, None]
+    quats, sigma = triangle_discs(_f(sitter.rest), sitter.puppet.faces)
+    in_plane = sigma[torch.from_numpy(face)].double().numpy() * (1.9 / cuts)[:, None]
+    rng = np.random.default_rng([seed, 31])
+    base = cloth.pattern(roots.points) if cloth.pattern is not None else np.full((len(face), 3), 0.5)
+    grain = 1 + rng.normal(0, cloth.grain, (len(face), 1))
+    light = sitter.shade(normals, 0.25, 1.25) * under_the_head(sitter, means, normals)
+    return Skinned(
+        means=_f(means),
+        quats=quats[torch.from_numpy(face)],
+        scales=_f(np.c_[in_plane, np.full(len(face), 3e-4)]),
+        opacities=torch.full((len(face),), 0.97),
+        colors=_f(np.clip(base * grain * light[:, None] * sitter.exposure, 0, 1)),
+        labels=torch.full((len(face),), label_code("clothes"), dtype=torch.uint8),
+        weights=_f(body_weights(sitter, face, bary)),
+    )
+
+
+def _pieces(sitter: Sitter, edge: Edge, size: float) -> tuple[np.ndarray, Array, Array]:
+    """Pieces of about ``size`` metres of the triangles below the edge: face [N], bary [N, 3], cuts [N]."""
+    corners = sitter.faces[sitter.skin_faces]
+    lowest = edge.height(sitter.template.reshape(-1, 3))[corners].min(1)
+    torso = (lowest < 0.004) & (sitter.template[corners][:, :, 1].min(1) < sitter.marks[152, 1] + 0.01)
+    torso &= ~(
+        (sitter.template[corners][:, :, 2].max(1) > 0.06) & (sitter.template[corners][:, :, 1].max(1) > -0.10)
+    )
+    chosen = sitter.skin_faces[torso]
+    edges = sitter.rest[sitter.faces[chosen]]
+    area = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1) / 2
+    behind = sitter.normals[sitter.faces[chosen]].mean(1)[:, 2] < -0.3
+    cuts = np.clip(np.ceil(np.sqrt(area) / (size * np.where(behind, 2.2, 1.0))), 1, 24).astype(int)
+    face, bary, count = [], [], []
+    for k in np.unique(cuts):
+        some = chosen[cuts == k]
+        centres = subdivision(int(k)).double().numpy()
+        face.append(np.repeat(some, len(centres)))
+        bary.append(np.tile(centres, (len(some), 1)))
+        count.append(np.full(len(some) * len(centres), float(k)))
+    face_, bary_, count_ = np.concatenate(face), np.concatenate(bary), np.concatenate(count)
+    template = (sitter.template[sitter.faces[face_]] * bary_[..., None]).sum(1)
+    keep = edge.height(template) < 0.001
+    return face_[keep], bary_[keep], count_[keep]
+
+
+def _folded(
+    sitter: Sitter, points: Array, normals: Array, below: Array, cloth: Cloth, seed: int
+) -> tuple[Array, Array]:
+    """Height of the folds [N] and the normals [N, 3] they tilt."""
+    height = _fold_height(points, seed)
+    first = unit(np.cross(normals, np.array([0.2, 0.3, 1.0])))
+    second = np.cross(normals, first)
+    step = 0.002
+    slope_1 = (_fold_height(points + step * first, seed) - height) / step
+    slope_2 = (_fold_height(points + step * second, seed) - height) / step
+    amount = cloth.folds * smoothstep(below, 0.005, 0.05)
+    tilted = normals - amount[:, None] * (slope_1[:, None] * first + slope_2[:, None] * second)
+    return amount * height, unit(tilted)
+
+
+def _fold_height(points: Array, seed: int) -> Array:
+    """Folds [N] in -1..1: they run from the shoulders down to the chest."""
+    rng = np.random.default_rng([seed, 32])
+    total = np.zeros(len(points))
+    x, y, z = np.abs(points[:, 0]) + 0.004, points[:, 1], points[:, 2]
+    for _ in range(6):
+        lean = rng.uniform(0.3, 1.3)
+        wave = rng.uniform(45, 110)
+        phase = rng.uniform(0, 2 * np.pi) + 1.5 * np.sin(y * rng.uniform(15, 35) + z * 9)
+        ridge = 1 - np.abs(np.sin((x + lean * y + 0.3 * z) * wave * 0.5 + phase)) ** 0.8
+        total += (ridge - 0.4) * np.exp(-(((x - rng.uniform(0.03, 0.19)) / 0.06) ** 2))
+    return np.tanh(total)
+
+
+def under_the_head(sitter: Sitter, points: Array, normals: Array) -> Array:
+    """How much light [N] the head leaves for what is below it."""
+    corners = sitter.faces[sitter.skin_faces]
+    centre = sitter.rest[corners].mean(1)
+    head = sitter.template[corners].mean(1)[:, 1] > sitter.marks[152, 1] - 0.012
+    edges = sitter.rest[corners[head]]
+    area = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1)
+    density = Density.of(centre[head], area, cell=0.012, blur=1.0)
+    sky = unit(UP + 0.7 * np.array([0.0, 0.0, 1.0]) + 0.5 * normals)
+    tau = 0.5 * density.depth(points, sky, steps=9) + 0.5 * density.depth(
+        points, unit(sitter.light + 0.4 * UP), steps=9
+    )
+    return 0.5 + 0.5 * np.exp(-0.8 * tau)
+
+
+def body_weights(sitter: Sitter, face: np.ndarray, bary: Array) -> Array:
+    """[N, 5] skinning weights of cloth on the body: root and neck only."""
+    values = sitter.puppet.head.lbs_weights.numpy().astype(float)[sitter.faces[face]]
+    weights = (values * bary[..., None]).sum(1)
+    merged = np.zeros_like(weights)
+    merged[:, ROOT] = weights[:, ROOT]
+    merged[:, NECK] = 1 - weights[:, ROOT]
+    return merged
+
+
+def weights_near(sitter: Sitter, points: Array) -> Array:
+    """[N, 5] weights of the nearest skin: for collars."""
+    values = sitter.puppet.head.lbs_weights.numpy().astype(float)[sitter.skin_vertices]
+    distance, near = cKDTree(sitter.rest[sitter.skin_vertices]).query(points, 8)
+    share = 1 / (distance + 0.006)
+    weights = (values[near] * (share / share.sum(1, keepdims=True))[..., None]).sum(1)
+    merged = np.zeros_like(weights)
+    merged[:, ROOT] = weights[:, ROOT]
+    merged[:, NECK] = 1 - weights[:, ROOT]
+    return merged
+
+
+def neck_ring(sitter: Sitter, edge: Edge) -> tuple[Array, Array]:
+    """The edge as a closed curve on the rest head [RING, 3], from the front to the left, and its normals."""
+    corners = sitter.faces[sitter.skin_faces]
+    centres = subdivision(4).double().numpy()
+    face = np.repeat(sitter.skin_faces, len(centres))
+    bary = np.tile(centres, (len(corners), 1))
+    template = (sitter.template[sitter.faces[face]] * bary[..., None]).sum(1)
+    level = edge.height(template)
+    close = (np.abs(level) < 0.006) & (np.abs(template[:, 0]) < 0.13)
+    close &= (template[:, 2] < 0.062) & (template[:, 1] < sitter.marks[152, 1] + 0.03)
+    roots = sitter.roots_at(face[close], bary[close])
+    angle = np.arctan2(roots.template[:, 0], roots.template[:, 2] + 0.012)
+    weight = 1 / (np.abs(level[close]) + 0.001)
+    want = np.arange(RING) / RING * 2 * np.pi
+    points, normals = np.zeros((RING, 3)), np.zeros((RING, 3))
+    for k, a in enumerate(want):
+        near = weight * np.exp(-((((angle - a + np.pi) % (2 * np.pi) - np.pi) / 0.07) ** 2))
+        points[k] = (roots.points * near[:, None]).sum(0) / near.sum()
+        normals[k] = (roots.normals * near[:, None]).sum(0) / near.sum()
+    points = ndimage.gaussian_filter1d(points, 2.0, axis=0, mode="wrap")
+    return points, unit(ndimage.gaussian_filter1d(normals, 3.0, axis=0, mode="wrap"))
+
+
+def _f(array: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
