@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -92,18 +93,22 @@ class StudioAnimator:
     def points(self, edited: Edited) -> SubjectPoints:
         """The puppet's Gaussians at rest, thinned to about 60 000; small parts keep all of theirs."""
         puppet = _puppet_of(edited)
-        generator = torch.Generator().manual_seed(edited.seed)
-        return puppet.rest_points()[_thin(puppet, generator)]
+        return puppet.rest_points()[_thin(puppet)]
 
 
-def _thin(puppet: Puppet, generator: torch.Generator) -> Tensor:
-    """Sorted indices of the Gaussians to keep: a random share of every large group."""
+def _thin(puppet: Puppet) -> Tensor:
+    """Sorted indices of the Gaussians to keep: a random share of every large group.
+
+    The random order of a group depends on its name alone, so that subjects keep the same discs of the skin they
+    share, and learning can tell an edit from a different choice of points.
+    """
     sizes = {name: len(group) for name, group in puppet.groups.items()}
     small = sum(size for size in sizes.values() if size <= SMALL_GROUP)
     large = sum(size for size in sizes.values() if size > SMALL_GROUP)
     share = min(1.0, max(0.1, (MAX_POINTS - small) / max(large, 1)))
     kept, start = [], 0
-    for size in sizes.values():
+    for name, size in sizes.items():
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         count = size if size <= SMALL_GROUP else max(SMALL_GROUP, round(size * share))
         chosen = torch.randperm(size, generator=generator)[: min(count, size)]
         kept.append(start + chosen.sort().values)
