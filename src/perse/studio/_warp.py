@@ -86,7 +86,8 @@ def neck_offsets(head: Head, regions: Regions, vertices: Array, photo: Photo, vi
                     edges.append((neck[side], seen[side] - neck[side]))
         if len(edges) < 6:
             return offsets
-        sides.append(np.median(edges, 0))
+        first = edges[0][0]  # further down, the neck widens into shoulders
+        sides.append(np.median([edge for edge in edges if abs(edge[0] - first) <= 4], 0))
     (low, shift_low), (high, shift_high) = sides
     if max(abs(shift_low), abs(shift_high)) > MAX_NECK_PIXELS:
         return offsets  # collars, hair or beards stand before the neck

@@ -21,7 +21,8 @@ from perse.studio._clothes import (
 from perse.studio._eyes import closed_lids, color_eyes, lid_motion, rig_axes
 from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
-from perse.studio._image import Array, Photo, read_photo
+from perse.studio._image import Array, Photo, read_photo, sample
+from perse.studio._image import smoothstep as np_smoothstep
 from perse.studio._mouth import color_mouth, inner_faces, teeth_drop, tooth_color
 from perse.studio._refine import refine
 from perse.studio._relief import PoseAtPhoto
@@ -168,7 +169,8 @@ def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
             "inner": to_tensor(surface.inner),
         },
     )
-    free = to_tensor(np.clip(np.maximum(known, seen), 0, 1))
+    bare = 1 - np_smoothstep(sample(photo.hair, surface.pixels), 0.1, 0.4)
+    free = to_tensor(np.clip(np.maximum(known, seen), 0, 1) * bare)
     return _split_at_collar(puppet, scene, surface, discs, free)
 
 
