@@ -11,6 +11,7 @@
 
 #include "dispatch.h"
 #include "render.h"
+#include "thread_pool.h"
 
 namespace nb = nanobind;
 
@@ -117,6 +118,8 @@ NB_MODULE(_native, m) {
   m.doc() = "Gaussian splatting on the CPU; use it through perse.splat.rasterize.";
   nb::class_<StateHandle>(m, "RenderState");
   m.def("instruction_sets", &perse::instruction_sets, "Names of the kernels that run here, the fastest first.");
+  m.def("uses_own_threads", &perse::uses_own_threads, "Whether the threads are ours rather than OpenMP's.");
+  m.def("use_own_threads", &perse::use_own_threads, nb::arg("always"), "Never use OpenMP's threads (for tests).");
   m.def("forward", &forward, nb::arg("means").noconvert(), nb::arg("quats").noconvert(), nb::arg("scales").noconvert(),
         nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(), nb::arg("viewmat").noconvert(),
         nb::arg("K").noconvert(), nb::arg("background").noconvert(), nb::arg("image").noconvert(),

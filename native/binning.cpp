@@ -1,5 +1,6 @@
 #include "binning.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -20,13 +21,13 @@ std::pair<const uint32_t*, int> sort_by_depth(int count, const float* depths, Bi
   uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
   std::vector<uint32_t> counts(kRadixPasses * kRadixSize, 0);
   int drawn = 0;
-  for (int id = 0; id < count; ++id) {
-    if (!(depths[id] > 0.f)) continue;
-    uint32_t key;
-    std::memcpy(&key, &depths[id], sizeof key);
-    keys[drawn] = key;
-    ids[drawn++] = static_cast<uint32_t>(id);
-    for (int pass = 0; pass < kRadixPasses; ++pass) ++counts[pass * kRadixSize + digit(key, pass)];
+  for (int id = 0; id < count; ++id) {  // without branches: each writes, the next overwrites what is not drawn
+    std::memcpy(&keys[drawn], &depths[id], sizeof *keys);
+    ids[drawn] = static_cast<uint32_t>(id);
+    drawn += depths[id] > 0.f;
+  }
+  for (int k = 0; k < drawn; ++k) {
+    for (int pass = 0; pass < kRadixPasses; ++pass) ++counts[pass * kRadixSize + digit(keys[k], pass)];
   }
   for (int pass = 0; pass < kRadixPasses && drawn; ++pass) {
     uint32_t* start = &counts[pass * kRadixSize];
@@ -52,29 +53,35 @@ void bin_gaussians(int count, const float* depths, const TileRect* rects, int pa
   const int tiles = lists.tiles(), tiles_x = lists.tiles_x;
   uint32_t* begin = lists.begin.resize(tiles + 1);
   lists.end.resize(tiles);
-  if (static_cast<int>(scratch.counts.size()) < parts) scratch.counts.resize(parts);
+  if (static_cast<int>(scratch.counts.size()) < parts) scratch.counts = std::vector<AlignedBuffer<uint32_t>>(parts);
+  TileRect* sorted_rects = scratch.sorted_rects.resize(drawn);
 
   // Each part takes a contiguous range of the depth order: it counts, then writes behind the parts before it.
-  const auto for_each_tile = [&, order = order, drawn = drawn](int part, auto&& visit) {
-    const int first = static_cast<int>(static_cast<int64_t>(drawn) * part / parts);
-    const int last = static_cast<int>(static_cast<int64_t>(drawn) * (part + 1) / parts);
+  const auto range = [drawn = drawn, parts](int part) {
+    const int64_t size = drawn;
+    return std::pair<int, int>(size * part / parts, size * (part + 1) / parts);
+  };
+  const auto for_each_tile = [=, order = order](int part, auto&& visit) {
+    const auto [first, last] = range(part);
     for (int k = first; k < last; ++k) {
-      const TileRect rect = rects[order[k]];
+      const TileRect rect = sorted_rects[k];
       for (int y = rect.y0; y < rect.y1; ++y) {
         for (int x = rect.x0; x < rect.x1; ++x) visit(y * tiles_x + x, order[k]);
       }
     }
   };
   run_parts(parts, [&](int part) {
-    std::vector<uint32_t>& counts = scratch.counts[part];
-    counts.assign(tiles, 0);
-    for_each_tile(part, [&](int tile, uint32_t) { ++counts[tile]; });
+    const auto [first, last] = range(part);
+    for (int k = first; k < last; ++k) sorted_rects[k] = rects[order[k]];
+    uint32_t* counts = scratch.counts[part].resize(tiles);
+    std::fill_n(counts, tiles, 0u);
+    for_each_tile(part, [=](int tile, uint32_t) { ++counts[tile]; });
   });
   uint64_t total = 0;
   for (int tile = 0; tile < tiles; ++tile) {
     begin[tile] = static_cast<uint32_t>(total);
     for (int part = 0; part < parts; ++part) {
-      total += std::exchange(scratch.counts[part][tile], static_cast<uint32_t>(total));
+      total += std::exchange(scratch.counts[part].data()[tile], static_cast<uint32_t>(total));
     }
   }
   if (total > UINT32_MAX - kPrefetch) throw std::length_error("the Gaussians cover too many tiles");
@@ -82,8 +89,8 @@ void bin_gaussians(int count, const float* depths, const TileRect* rects, int pa
   uint32_t* list = lists.list.resize(total + kPrefetch);
   std::memset(list + total, 0, kPrefetch * sizeof *list);
   run_parts(parts, [&](int part) {
-    std::vector<uint32_t>& next = scratch.counts[part];
-    for_each_tile(part, [&](int tile, uint32_t id) { list[next[tile]++] = id; });
+    uint32_t* next = scratch.counts[part].data();
+    for_each_tile(part, [=](int tile, uint32_t id) { list[next[tile]++] = id; });
   });
 }
 

@@ -13,7 +13,8 @@ namespace perse {
 // Room that one call needs and the next can use again.
 struct BinningScratch {
   AlignedBuffer<uint32_t> keys[2], ids[2];
-  std::vector<std::vector<uint32_t>> counts;  // for each part, one counter a tile
+  AlignedBuffer<TileRect> sorted_rects;
+  std::vector<AlignedBuffer<uint32_t>> counts;  // for each part, one counter a tile
 };
 
 struct TileLists {

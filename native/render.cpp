@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kRange = 1024;  // Gaussians worked on together, so that their gradient rows stay in the cache
 
+int ranges(int count) { return (count + kRange - 1) / kRange; }
+
 struct BackwardScratch {
   AlignedBuffer<float> rows;  // [parts, N, kGradientRow]
 };
@@ -66,7 +68,17 @@ TileJob tile_job(const Scene& scene, RenderState& state, float* image, float* al
   return job;
 }
 
-// Calls visit(begin, end) for the ranges of kRange Gaussians that fall to one part.
+// Calls visit(k) for k in [0, count), each taken by whichever of `parts` threads comes first. Always asks for that many
+// threads, for OpenMP runtimes end and restart threads when the number changes.
+template <typename Visit>
+void run_dynamic(int parts, int count, Visit&& visit) {
+  std::atomic<int> next{0};
+  run_parts(parts, [&](int) {
+    for (int k; (k = next.fetch_add(1)) < count;) visit(k);
+  });
+}
+
+// Calls visit(begin, end) for the ranges of kRange Gaussians that fall to one part: always the same ones.
 template <typename Visit>
 void for_ranges(int count, int part, int parts, Visit&& visit) {
   for (int begin = part * kRange; begin < count; begin += parts * kRange) {
@@ -75,14 +87,13 @@ void for_ranges(int count, int part, int parts, Visit&& visit) {
 }
 
 void put_channels_into_records(const Scene& scene, RenderState& state, int first, int channels) {
-  run_parts(state.parts, [&](int part) {
-    for_ranges(scene.count, part, state.parts, [&](int begin, int end) {
-      for (int id = begin; id < end; ++id) {
-        const float* from = scene.channels + static_cast<size_t>(id) * scene.channel_count + first;
-        float* to = state.records.data()[id].channel;
-        for (int k = 0; k < kMaxChunk; ++k) to[k] = k < channels ? from[k] : 0.f;
-      }
-    });
+  run_dynamic(state.parts, ranges(scene.count), [&](int range) {
+    const int end = std::min((range + 1) * kRange, scene.count);
+    for (int id = range * kRange; id < end; ++id) {
+      const float* from = scene.channels + static_cast<size_t>(id) * scene.channel_count + first;
+      float* to = state.records.data()[id].channel;
+      for (int k = 0; k < kMaxChunk; ++k) to[k] = k < channels ? from[k] : 0.f;
+    }
   });
 }
 
@@ -151,8 +162,8 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
   state->rects.resize(scene.count);
 
   const ProjectJob projection = project_job(scene, *state);
-  run_parts(parts, [&](int part) {
-    for_ranges(scene.count, part, parts, [&](int begin, int end) { kernel.project(projection, begin, end); });
+  run_dynamic(parts, ranges(scene.count), [&](int range) {
+    kernel.project(projection, range * kRange, std::min((range + 1) * kRange, scene.count));
   });
 
   std::unique_ptr<BinningScratch> scratch = binning_recycler().take();
@@ -163,10 +174,7 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
     TileJob job = tile_job(scene, *state, image, alpha);
     job.first_channel = first;
     job.channels = channels;
-    std::atomic<int> next_tile{0};
-    run_parts(parts, [&](int) {
-      for (int tile; (tile = next_tile.fetch_add(1)) < state->lists.tiles();) kernel.forward_tile[variant](job, tile);
-    });
+    run_dynamic(parts, state->lists.tiles(), [&](int tile) { kernel.forward_tile[variant](job, tile); });
   });
   return state;
 }

@@ -24,11 +24,16 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def thread_count():
-    """Restores torch's number of threads, which the native backend follows."""
+@pytest.fixture(params=["openmp threads", "own threads"])
+def thread_count(request):
+    """Sets torch's number of threads, which the native backend follows, for either kind of threads it can use."""
+    native = _native_backend._native
     before = torch.get_num_threads()
+    native.use_own_threads(request.param == "own threads")
+    if native.uses_own_threads() != (request.param == "own threads"):
+        pytest.skip("torch brings no OpenMP threads here")
     yield torch.set_num_threads
+    native.use_own_threads(False)
     torch.set_num_threads(before)
 
 
