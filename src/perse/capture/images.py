@@ -16,7 +16,7 @@ from perse.errors import PerseError
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 << 20
 MIN_SIDE = 32
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 
 
 def load_image(photo: str | Path | np.ndarray | Tensor) -> Tensor:
@@ -41,8 +41,10 @@ def _read_file(path: Path) -> np.ndarray:
         raise PerseError(f"{path}: {path.stat().st_size >> 20} MB is too large for a photo (512 MB at most)")
     if path.suffix.lower() in (".heic", ".heif"):
         raise PerseError(f"{path}: HEIC photos cannot be read; save it as JPEG or PNG first")
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as picture:
+        with warnings.catch_warnings(), Image.open(path, formats=formats) as picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             _check_size(*picture.size, str(path))
             picture.load()

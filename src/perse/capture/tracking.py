@@ -198,7 +198,8 @@ def _shared_shape(
     model: LandmarkModel, seen: _Landmarks, focal: float, centre: tuple[float, float]
 ) -> Tensor:
     """Mean shape of fits to frames spread over the video, weighted towards the better ones. [100]"""
-    rows = seen.found.nonzero().flatten()
+    clear = seen.found & (seen.covered <= _COVERED)
+    rows = (clear if bool(clear.any()) else seen.found).nonzero().flatten()
     chosen = rows[torch.linspace(0, len(rows) - 1, min(_SHAPE_FRAMES, len(rows))).round().long()]
     fits = [fit_landmarks(model, seen.points[row], focal, centre) for row in chosen]
     weights = torch.tensor([1 / fit.error**2 for fit in fits], dtype=torch.float64)

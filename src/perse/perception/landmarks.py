@@ -41,7 +41,8 @@ _SMALL_FACE = 0.35  # a face narrower than this share of the picture is looked a
 _CROP_FACTOR = 2.2  # side of that crop, in face sizes
 _CROP_PIXELS = 640  # a larger crop is shrunk: the network itself sees 256 pixels
 _SEARCH_PIXELS = 1280  # pictures are searched at no more than this
-_TILE_LEVELS = (2, 4)  # tiles of 1/2, then 1/4 of the longer side
+_TILE_LEVELS = (2, 4, 8)  # tiles of 1/2, 1/4, 1/8 of the longer side
+_TILE_PIXELS = 96  # but no smaller
 _SAME_FACE_OVERLAP = 0.3
 
 
@@ -156,7 +157,7 @@ def _placed(face: Face, square: Square, pixels: int) -> Face:
 
 
 def _detect_in(rgb: np.ndarray, square: Square, max_faces: int) -> list[Face]:
-    pixels = max(32, min(_CROP_PIXELS, round(square.side)))
+    pixels = round(min(max(square.side, _CROP_PIXELS / 2), _CROP_PIXELS))
     found = _landmarkers.detect(square.cut(rgb, pixels), max_faces)
     return [_placed(face, square, pixels) for face in found]
 
@@ -221,7 +222,7 @@ def landmarks(image: Tensor | np.ndarray, max_faces: int = 5) -> list[Face]:
     height, width = rgb.shape[:2]
     found = _detect_full(rgb, max_faces)
     for level in _TILE_LEVELS:
-        if found or max(height, width) / level < 96:
+        if found or max(height, width) / level < _TILE_PIXELS:
             break
         tiles = _tiles(height, width, level)
         found = [face for tile in tiles for face in _detect_in(rgb, tile, max_faces)]
