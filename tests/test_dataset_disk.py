@@ -1,5 +1,6 @@
 """The dataset on disk: what is written is read, half-written subjects never, damaged files are refused by name."""
 
+import dataclasses
 import errno
 import json
 import multiprocessing
@@ -21,6 +22,7 @@ from PIL import Image
 from perse.dataset import Attribute, Dataset, DatasetWriter, Frame, Motion, SubjectPoints, _parts, _video
 from perse.dataset import writer as writer_module
 from perse.errors import PerseError
+from perse.head import open_head
 from test_dataset_records import make_portrait
 
 SIZE, FRAMES = 32, 5
@@ -340,6 +342,23 @@ def test_going_on_needs_the_same_settings(dataset_path, tmp_path):
     with pytest.raises(PerseError, match="is a file"):
         create(tmp_path / "file")
     assert (tmp_path / "full" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_dataset_belongs_to_its_head(dataset_path):
+    """Points name triangles by number: on another head they would sit anywhere, or crash the training."""
+    ours = open_head()
+    other = dataclasses.replace(ours, faces=ours.faces.flip(0))
+    assert Dataset.open(dataset_path, head=ours).subjects
+    with pytest.raises(PerseError, match=r"made with another head.*make the dataset again"):
+        Dataset.open(dataset_path, head=other)
+    edit_json(dataset_path / "dataset.json", lambda v: v["head"].update(sha256="0" * 64))
+    with pytest.raises(PerseError, match="made with another head"):
+        Dataset.open(dataset_path)
+    edit_json(dataset_path / "dataset.json", lambda v: v["head"].update(name="FLAME 2023"))
+    assert Dataset.open(dataset_path).subjects, "whoever trains on another head brings it"
+    edit_json(dataset_path / "dataset.json", lambda v: v.pop("head"))
+    with pytest.raises(PerseError, match="states no head"):
+        Dataset.open(dataset_path)
 
 
 def test_wrong_pieces_are_refused(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perse.dataset.records import Motion, Portrait, camera_to_json, to_uint8
+from perse.head import Head
 
 
 def file_digest(path: Path) -> str:
@@ -43,6 +44,16 @@ def motion_digest(motion: Motion) -> str:
         tensors.append(motion.viewmats)
     arrays = [tensor.detach().cpu().numpy() for tensor in tensors]
     return _digest(arrays, {"fps": motion.fps, "source": motion.source})
+
+
+def head_stamp(head: Head) -> dict[str, str]:
+    """Name of a head and sha256 over its triangles and its template (rounded to 0.1 mm).
+
+    Points name triangles by number and motions name expressions by number: they mean something on one head only.
+    """
+    template = np.round(head.v_template.detach().cpu().numpy().astype(np.float64) * 1e4).astype(np.int32)
+    faces = head.faces.detach().cpu().numpy().astype(np.int64)
+    return {"name": head.name, "sha256": _digest([template, faces], {})}
 
 
 def _digest(arrays: list[np.ndarray], rest: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from perse.dataset import _files, _layout, _tensors
 from perse.dataset._access import FrameAccess
-from perse.dataset._digest import file_digest, motion_digest, portrait_digest, subject_digest
+from perse.dataset._digest import file_digest, head_stamp, motion_digest, portrait_digest, subject_digest
 from perse.dataset.labels import LABELS
 from perse.dataset.records import (
     Attribute,
@@ -23,6 +23,7 @@ from perse.dataset.records import (
     from_uint8,
 )
 from perse.errors import PerseError
+from perse.head import Head, open_head
 from perse.splat import Camera
 
 
@@ -105,12 +106,16 @@ class Dataset:
             )
 
     @staticmethod
-    def open(path: str | Path, *, verify: bool = False, partial: bool = False) -> "Dataset":
+    def open(
+        path: str | Path, *, verify: bool = False, partial: bool = False, head: Head | None = None
+    ) -> "Dataset":
         """Open a dataset folder: versions, names, presence and sizes of all files are checked.
 
         Args:
             verify: also compare every file with its hash (reads everything).
             partial: accept a dataset that is still being written, with the subjects that are whole.
+            head: the head it must have been made with. By default a dataset of the open head must have been made
+                with the one that this perse brings.
 
         Errors: PerseError naming the file and what to do about it.
         """
@@ -118,6 +123,7 @@ class Dataset:
         if not path.is_dir():
             raise PerseError(f"{path}: there is no such folder; a dataset is a folder with a dataset.json")
         settings = _read_settings(path)
+        _check_head(path, settings, head)
         subjects = []
         for subject_id in settings["subjects"]:
             whole = _layout.subject_folder(path, subject_id).is_dir()
@@ -277,6 +283,21 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if (path / _layout.PORTRAIT).is_symlink():
         raise PerseError(f"{path / _layout.PORTRAIT}: is a symbolic link; links are not followed")
     return settings
+
+
+def _check_head(path: Path, settings: dict[str, Any], head: Head | None) -> None:
+    """A dataset's points and motion mean something only on the head that they were made with."""
+    stated = settings.get("head")
+    if not isinstance(stated, dict) or not isinstance(stated.get("name"), str):
+        raise PerseError(f"{path / _layout.DATASET_JSON}: states no head; it may be damaged")
+    expected = head_stamp(head or open_head())
+    if head is None and stated["name"] != expected["name"]:
+        return  # another head than ours; whoever trains on it brings it
+    if stated != expected:
+        raise PerseError(
+            f"{path}: was made with another head ({stated['name']!r}, sha256 {str(stated.get('sha256'))[:12]}), not "
+            f"with {expected['name']!r}, sha256 {expected['sha256'][:12]}; make the dataset again with this head"
+        )
 
 
 def _list(value: dict[str, Any], name: str) -> list[Any]:

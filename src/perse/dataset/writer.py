@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from perse.dataset import _files, _layout, _tensors
-from perse.dataset._digest import file_digest, motion_digest, portrait_digest, subject_digest
+from perse.dataset._digest import file_digest, head_stamp, motion_digest, portrait_digest, subject_digest
 from perse.dataset._parts import PartsWriter
 from perse.dataset._video import VideoWriter
 from perse.dataset.labels import LABELS
@@ -37,6 +37,7 @@ from perse.dataset.records import (
     to_uint8,
 )
 from perse.errors import PerseError
+from perse.head import Head, open_head
 
 _ASIDE = re.compile(r"\.writing-(?P<host>[^-]*)-(?P<pid>\d+)-[0-9a-f]{8}")
 _OWN_NAMES = {_layout.DATASET_JSON, _layout.PORTRAIT, _layout.MOTION, _layout.SUBJECTS}
@@ -62,6 +63,7 @@ class DatasetWriter:
         maker: str | Mapping[str, str],
         seed: int,
         order: Sequence[str] | None = None,
+        head: Head | None = None,
     ) -> "DatasetWriter":
         """Begin a dataset, or go on with one begun with the same settings.
 
@@ -72,6 +74,7 @@ class DatasetWriter:
             maker: who makes the data, e.g. "studio" or {"editor": "studio", ...}; kept as told.
             order: ids of the subjects to come, in order, the reference first. Without it subjects are listed in
                 the order in which they were finished.
+            head: what the portrait's betas and the motion's expressions belong to; the open head if None.
 
         Errors: PerseError if the folder holds something else or a dataset with other settings.
         """
@@ -92,6 +95,7 @@ class DatasetWriter:
             "camera": camera_to_json(portrait.camera.resized(size, size)),
             "maker": maker if isinstance(maker, str) else dict(maker),
             "seed": int(seed),
+            "head": head_stamp(head or open_head()),
             "portrait": portrait_digest(portrait),
             "motion": motion_digest(motion),
             "planned": order is not None,
