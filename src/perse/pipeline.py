@@ -109,10 +109,11 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
 
 def summary(out: Path, metrics: dict) -> list[str]:
     """The lines a build ends with: figures, and where to look."""
+    identity = "-" if metrics["identity"] is None else f"{metrics['identity']:.3f}"
     return [
         "",
         f"PSNR {metrics['psnr']:.2f} dB   SSIM {metrics['ssim']:.4f}   LPIPS {metrics['lpips']:.4f}   "
-        f"identity {metrics['identity']:.3f}   ({metrics['subjects']} subjects, "
+        f"identity {identity}   ({metrics['subjects']} subjects, "
         f"{metrics['frames_heldout']} held-out frames each)",
         f"took {metrics['seconds_total'] / 60:.1f} minutes, {metrics['peak_rss_mb'] / 1024:.1f} GiB at most",
         f"  look   {out / 'report.html'}  (one picture: {out / 'report.png'})",

@@ -192,15 +192,20 @@ def _rows(metrics: dict[str, Any]) -> list[list[str]]:
     digits = {"psnr": 2, "ssim": 4, "lpips": 4}
     for key, count in digits.items():
         rows.append([key.upper(), f"{metrics[key]:.{count}f}", f"{PAPER[key]:.{count}f}"])
-    rows.append(["identity distance to the photo", f"{metrics['identity']:.3f}", "-"])
     leakage = metrics["leakage"]
     mean = leakage["mean"] if isinstance(leakage, dict) else leakage
-    rows.append(["leakage outside the part", f"{mean:.4f}", "-"])
+    rows.append(["identity distance to the photo", _figure(metrics["identity"], 3), "-"])
+    rows.append(["leakage outside the part", _figure(mean, 4), "-"])
     rows.append(["subjects / categories", f"{metrics['subjects']} / {metrics['categories']}", "957 / 9"])
     rows.append(["held-out frames a subject", str(metrics["frames_heldout"]), "113"])
     rows.append(["minutes", f"{metrics['seconds_total'] / 60:.1f}", "about 2 days on 8 GPUs"])
     rows.append(["memory at most", f"{metrics['peak_rss_mb'] / 1024:.1f} GiB", "-"])
     return rows
+
+
+def _figure(value: float | None, digits: int) -> str:
+    """A number, or a dash where nothing could be measured (no face found, no subject with one attribute)."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _figures(metrics: dict[str, Any]) -> np.ndarray:
