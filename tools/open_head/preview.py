@@ -40,7 +40,8 @@ CASES: list[Case] = [
 
 def contact_sheet(head: Head, colours: np.ndarray, size: int = 256, seed: int = 5) -> Image.Image:
     """Every case on the mean head, then a row of random shapes, one with its landmarks."""
-    tiles = [_tile(head, colours, size, *case) for case in CASES]
+    bust = (0.0, -0.06, 2.2)  # height in metres of the middle of the tile, focal length
+    tiles = [_tile(head, colours, size, *case, zoom=bust if k < 4 else None) for k, case in enumerate(CASES)]
     generator = torch.Generator().manual_seed(seed)
     for k in range(4):
         betas = torch.randn(100, generator=generator)
@@ -67,7 +68,7 @@ def _tile(
         pose[entry] = np.radians(degrees)
     posed = head.vertices(betas, head.expr_from_units(units), pose)
     rest = head.rest_vertices(betas)
-    centre, focal = ((0.0, -0.01, 0.03), 2.4) if zoom is None else ((zoom[0], zoom[1], 0.1), zoom[2])
+    centre, focal = ((0.0, 0.015, 0.03), 3.2) if zoom is None else ((zoom[0], zoom[1], 0.1), zoom[2])
     rotation = yaw_pitch(*view)
     arrays = [x.double().numpy() for x in (posed, rest)]
     image, _, _ = shade(
