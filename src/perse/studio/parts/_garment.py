@@ -11,12 +11,11 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from perse.studio._geometry import subdivision, triangle_discs
-from perse.studio.groups import Skinned, SurfaceDiscs
-from perse.studio.parts._shade import UP, Density
+from perse.studio.groups import Rooted, Skinned, SurfaceDiscs
+from perse.studio.parts._shade import UP, Density, tint_skin
 from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep, unit
 from perse.studio.puppet import PHOTO_CLOTHES, label_code
 
-UNDER = "clothes_under"
 BARED = "skin_bared"
 RING = 144
 
@@ -54,58 +53,100 @@ class Cloth:
     """Random brightness of the fibres."""
 
 
-def take_off(sitter: Sitter) -> SurfaceDiscs | None:
-    """Remove the clothes that are worn; returns the body's discs that were under them."""
+def take_off(sitter: Sitter) -> Array:
+    """Remove the clothes that are worn; returns where the photo's covered the body [M, 3]."""
     puppet = sitter.puppet
-    under = puppet.groups.get(UNDER)
-    puppet.remove(*PHOTO_CLOTHES, "garment", UNDER, BARED)
-    return under if isinstance(under, SurfaceDiscs) else None
+    covered = [
+        puppet.surface_points(group.face, group.bary).numpy().astype(float)
+        for name, group in puppet.groups.items()
+        if name in PHOTO_CLOTHES and isinstance(group, SurfaceDiscs | Rooted)
+    ]
+    puppet.remove(*PHOTO_CLOTHES, "garment", BARED)
+    return np.concatenate(covered) if covered else np.zeros((0, 3))
 
 
-def bare_skin(sitter: Sitter, under: SurfaceDiscs | None, edge: Edge) -> None:
-    """Show skin where the photo had cloth above the new edge."""
+def bare_skin(sitter: Sitter, covered: Array, edge: Edge) -> None:
+    """Show skin where the photo had cloth above the new edge, and clean the rim that cloth shaded.
+
+    ``covered`` [M, 3]: where the photo's clothes covered the body.
+    """
     puppet = sitter.puppet
     skin = puppet.groups.get("skin")
-    if under is None or not isinstance(skin, SurfaceDiscs):
+    if not len(covered) or not isinstance(skin, SurfaceDiscs):
         return
-    template = puppet.template_points(under).numpy().astype(float)
-    rows = np.flatnonzero(edge.height(template) > -0.012)
-    if not len(rows):
+    neck = _Neck(sitter, skin, covered)
+    neck.clean_rim()
+    face, bary, cuts = _pieces(sitter, edge, 0.0020, above=True)
+    points = sitter.roots_at(face, bary).points
+    shown = puppet.surface_points(skin.face, skin.bary).numpy().astype(float)
+    missing = cKDTree(shown).query(points, distance_upper_bound=0.01)[0] > 0.0013
+    if not missing.any():
         return
-    patch = under.select(torch.from_numpy(rows))
-    points = puppet.surface_points(patch.face, patch.bary).numpy().astype(float)
-    normals = puppet.surface_normals(patch.face, patch.bary).numpy().astype(float)
-    colours = _continued_skin(sitter, skin, points) * sitter.shade(normals, 0.4, 1.2)[:, None]
-    colours *= 1 + np.random.default_rng(3).normal(0, 0.012, (len(colours), 1))
-    puppet.add(
-        BARED,
-        replace(
-            patch,
-            colors=_f(np.clip(colours, 0, 1)),
-            labels=torch.full((len(patch),), label_code("skin"), dtype=torch.uint8),
-            opacities=torch.full((len(patch),), 0.97),
-        ),
+    patch = SurfaceDiscs(
+        face=torch.from_numpy(face[missing]),
+        bary=_f(bary[missing]),
+        k=_f(cuts[missing]),
+        opacities=torch.full((int(missing.sum()),), 0.97),
+        colors=torch.zeros(int(missing.sum()), 3),
+        labels=torch.full((int(missing.sum()),), label_code("skin"), dtype=torch.uint8),
     )
+    colours = neck.colours(patch)
+    colours *= 1 + np.random.default_rng(3).normal(0, 0.012, (len(colours), 1))
+    puppet.add(BARED, replace(patch, colors=_f(np.clip(colours, 0, 1))))
 
 
-def _continued_skin(sitter: Sitter, skin: SurfaceDiscs, points: Array) -> Array:
-    """Albedo [N, 3] of the neck's skin, continued downwards and tending to the person's own tone."""
-    puppet = sitter.puppet
-    template = puppet.template_points(skin).numpy().astype(float)
-    bare = (skin.labels == label_code("skin")).numpy()
-    neck = np.flatnonzero(bare & (template[:, 1] < sitter.marks[152, 1] + 0.004))
-    tone = puppet.light.skin.numpy().astype(float)
-    if len(neck) < 50:
-        return np.broadcast_to(tone, points.shape).copy()
-    at = puppet.surface_points(skin.face[neck], skin.bary[neck]).numpy().astype(float)
-    normals = puppet.surface_normals(skin.face[neck], skin.bary[neck]).numpy().astype(float)
-    albedo = skin.colors[neck].numpy().astype(float) / sitter.shade(normals, 0.4, 1.2)[:, None]
-    distance, near = cKDTree(at).query(points, min(60, len(at)))
-    weight = 1 / (distance + 0.004)
-    nearby = (albedo[near] * (weight / weight.sum(1, keepdims=True))[..., None]).sum(1)
-    far = smoothstep(distance[:, 0], 0.0, 0.05)[:, None]
-    middle = np.clip(np.median(albedo, 0), 0.75 * tone, 1.1 * tone)
-    return nearby * (1 - far) + middle * far
+class _Neck:
+    """The skin of the neck well above the photo's clothes, and how it goes on below."""
+
+    RIM = 0.014
+    """Metres next to the photo's clothes whose colours are not trusted."""
+
+    def __init__(self, sitter: Sitter, skin: SurfaceDiscs, covered: Array) -> None:
+        self.sitter, self.skin = sitter, skin
+        puppet = sitter.puppet
+        template = puppet.template_points(skin).numpy().astype(float)
+        bare = (skin.labels == label_code("skin")).numpy()
+        self.rows = np.flatnonzero(bare & (template[:, 1] < sitter.marks[152, 1] + 0.012))
+        points, normals = self._places(skin.select(torch.from_numpy(self.rows)))
+        self.to_clothes = cKDTree(covered).query(points)[0]
+        sure = self.to_clothes > self.RIM
+        if sure.sum() < 50:
+            sure = self.to_clothes >= np.quantile(self.to_clothes, 0.7) if len(points) else sure
+        albedo = skin.colors[self.rows].numpy().astype(float) / sitter.shade(normals, 0.4, 1.2)[:, None]
+        tone = puppet.light.skin.numpy().astype(float)
+        self.tone = np.clip(np.median(albedo[sure], 0), 0.80 * tone, 1.05 * tone) if sure.any() else tone
+        self.albedo = np.clip(albedo[sure], 0.75 * self.tone, 1.2 * self.tone)
+        self.tree = cKDTree(points[sure]) if sure.any() else None
+
+    def _places(self, group: SurfaceDiscs) -> tuple[Array, Array]:
+        puppet = self.sitter.puppet
+        points = puppet.surface_points(group.face, group.bary).numpy().astype(float)
+        return points, puppet.surface_normals(group.face, group.bary).numpy().astype(float)
+
+    def colours(self, group: SurfaceDiscs) -> Array:
+        """Lit colours [N, 3] for discs of the neck: the nearest trusted skin, tending to the mean tone."""
+        points, normals = self._places(group)
+        light = self.sitter.shade(normals, 0.5, 1.15)[:, None]
+        if self.tree is None:
+            return self.tone * light
+        distance, near = self.tree.query(points, min(80, len(self.albedo)))
+        distance, near = distance.reshape(len(points), -1), near.reshape(len(points), -1)
+        weight = 1 / (distance + 0.004)
+        nearby = (self.albedo[near] * (weight / weight.sum(1, keepdims=True))[..., None]).sum(1)
+        far = smoothstep(distance[:, 0], 0.005, 0.04)[:, None]
+        return (nearby * (1 - far) + self.tone * far) * light
+
+    def clean_rim(self) -> None:
+        """Take the cloth's shade and colour out of the skin next to it."""
+        rim = self.to_clothes < self.RIM
+        if not rim.any():
+            return
+        rows = self.rows[rim]
+        weight = np.zeros(len(self.skin))
+        weight[rows] = 1 - smoothstep(self.to_clothes[rim], 0.5 * self.RIM, self.RIM)
+        colours = np.zeros((len(self.skin), 3))
+        colours[rows] = self.colours(self.skin.select(torch.from_numpy(rows)))
+        tint_skin(self.sitter, weight, colours)
 
 
 def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) -> Skinned:
@@ -121,7 +162,7 @@ def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) ->
     rng = np.random.default_rng([seed, 31])
     base = cloth.pattern(roots.points) if cloth.pattern is not None else np.full((len(face), 3), 0.5)
     grain = 1 + rng.normal(0, cloth.grain, (len(face), 1))
-    light = sitter.shade(normals, 0.25, 1.25) * under_the_head(sitter, means, normals)
+    light = (0.30 + 0.66 * sitter.shade(normals, 0.3, 1.2)) * under_the_head(sitter, means, normals)
     return Skinned(
         means=_f(means),
         quats=quats[torch.from_numpy(face)],
@@ -133,11 +174,15 @@ def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) ->
     )
 
 
-def _pieces(sitter: Sitter, edge: Edge, size: float) -> tuple[np.ndarray, Array, Array]:
-    """Pieces of about ``size`` metres of the triangles below the edge: face [N], bary [N, 3], cuts [N]."""
+def _pieces(sitter: Sitter, edge: Edge, size: float, above: bool = False) -> tuple[np.ndarray, Array, Array]:
+    """Pieces of about ``size`` metres of the body's triangles: face [N], bary [N, 3], cuts [N].
+
+    Those below the edge, or the neck's above it.
+    """
     corners = sitter.faces[sitter.skin_faces]
-    lowest = edge.height(sitter.template.reshape(-1, 3))[corners].min(1)
-    torso = (lowest < 0.004) & (sitter.template[corners][:, :, 1].min(1) < sitter.marks[152, 1] + 0.01)
+    height = edge.height(sitter.template)[corners]
+    torso = height.max(1) > -0.016 if above else height.min(1) < 0.004
+    torso &= sitter.template[corners][:, :, 1].min(1) < sitter.marks[152, 1] + 0.01
     torso &= ~(
         (sitter.template[corners][:, :, 2].max(1) > 0.06) & (sitter.template[corners][:, :, 1].max(1) > -0.10)
     )
@@ -155,7 +200,8 @@ def _pieces(sitter: Sitter, edge: Edge, size: float) -> tuple[np.ndarray, Array,
         count.append(np.full(len(some) * len(centres), float(k)))
     face_, bary_, count_ = np.concatenate(face), np.concatenate(bary), np.concatenate(count)
     template = (sitter.template[sitter.faces[face_]] * bary_[..., None]).sum(1)
-    keep = edge.height(template) < 0.001
+    height = edge.height(template)
+    keep = (height > -0.012) & (template[:, 1] < sitter.marks[152, 1] + 0.004) if above else height < 0.001
     return face_[keep], bary_[keep], count_[keep]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,9 +68,9 @@ def build(puppet: Puppet, params: ClothesParams, seed: int, detail: float = 1.0)
         (params.crew, "crew"), (params.turtle, "turtle"), (params.hood, "hood"), (params.shirt, "shirt")
     )[1]
     edge = _EDGES[cut]
-    under = take_off(sitter)
+    covered = take_off(sitter)
     puppet.remove(COLLAR)
-    bare_skin(sitter, under, edge)
+    bare_skin(sitter, covered, edge)
     colour = np.array([params.red, params.green, params.blue])
     cloth = Cloth(params.thickness, params.folds, _pattern(params, colour))
     puppet.add(GROUP, drape(sitter, edge, cloth, seed, detail))
@@ -82,10 +82,10 @@ def build(puppet: Puppet, params: ClothesParams, seed: int, detail: float = 1.0)
 
 
 _EDGES = {
-    "crew": Edge(front=-0.112, back=-0.072),
+    "crew": Edge(front=-0.122, back=-0.080),
     "turtle": Edge(front=-0.112, back=-0.072),
     "hood": Edge(front=-0.120, back=-0.074),
-    "shirt": Edge(front=-0.108, back=-0.070, dip=0.050),
+    "shirt": Edge(front=-0.112, back=-0.074),
 }
 
 
@@ -133,7 +133,7 @@ def _crew(sitter: Sitter, params: ClothesParams, edge: Edge, colour: Array, deta
     rise = 0.017 * share - 0.005
     bulge = params.thickness + 0.0035 * np.sin(np.pi * share) ** 0.6 - 0.0035 * smoothstep(share, 0.8, 1.0)
     points = ring[None] + up[None] * rise[..., None] + normal[None] * bulge[..., None]
-    return [_ribbed(sitter, points, colour, 130, 0.22, smoothstep(share, 0.0, 0.12) * 0.25 + 0.75)]
+    return [_ribbed(sitter, points, colour, 72, 0.22, smoothstep(share, 0.0, 0.12) * 0.25 + 0.75)]
 
 
 def _ribbed(sitter: Sitter, points: Array, colour: Array, ribs: int, depth: float, shade: Array) -> Sheet:
@@ -176,7 +176,7 @@ def _turtle(sitter: Sitter, params: ClothesParams, edge: Edge, colour: Array, de
         high[None] * np.linspace(0, 1, 4)[:, None, None]
     )
     return [
-        _ribbed(sitter, points, colour, 150, 0.25, crease * edge_shade),
+        _ribbed(sitter, points, colour, 76, 0.25, crease * edge_shade),
         Sheet(
             lip, colour * 0.4, lip - np.array([0, 0.05, 0]), closed=(False, True), both_sides=True, spread=0.8
         ),
@@ -234,52 +234,49 @@ def _cords(sitter: Sitter, middle: Array, colour: Array, detail: float) -> list[
 
 
 def _shirt(sitter: Sitter, params: ClothesParams, edge: Edge, colour: Array, detail: float) -> list[Sheet]:
-    """A stand, two pointed leaves folded over it, a placket with buttons."""
-    columns, rows = _columns(detail), max(10, round(26 * detail))
-    stand_edge = replace(edge, dip=0.0)
-    ring, normal = (_along_ring(a, columns) for a in neck_ring(sitter, stand_edge))
-    angle = np.arange(columns) / columns * 2 * np.pi
+    """A stand, two pointed leaves folded over it that meet at the throat, a placket with buttons."""
+    columns, rows = _columns(detail), max(10, round(30 * detail))
+    ring, normal = (_along_ring(a, columns) for a in neck_ring(sitter, edge))
+    angle = (np.arange(columns) + 0.5) / columns * 2 * np.pi
     from_front = np.minimum(angle, 2 * np.pi - angle)
-    gap = smoothstep(from_front, 0.14, 0.30)  # open at the throat
+    side = np.sign(np.pi - angle)
+    back = 0.5 - 0.5 * np.cos(angle)
     outwards = unit(normal * np.array([1.0, 0.15, 1.0]))
     up = np.array([0.0, 1.0, 0.0])
-    rise = 0.020 + 0.006 * (0.5 - 0.5 * np.cos(angle))
-    fold_line = ring + up * rise[:, None] * (0.25 + 0.75 * gap[:, None]) + outwards * 0.006
-    point = np.exp(-(((from_front - 0.42) / 0.22) ** 2))
-    drop = rise + 0.012 + 0.026 * point
-    flare = 0.010 + 0.007 * point
+    rise = 0.014 + 0.016 * back
+    fold_line = ring + up * rise[:, None] + outwards * 0.0055
+    point = np.exp(-((from_front / 0.62) ** 2))
     share = np.linspace(0, 1, rows)[:, None]
+    roll = 0.0030 * np.sin(np.pi * np.minimum(share * 3, 1))
     leaf = (
         fold_line[None]
-        - up * (share * drop)[..., None]
-        + outwards[None] * (share**0.8 * flare + 0.0025 * np.sin(np.pi * np.minimum(share * 4, 1)))[..., None]
+        - up * (share * (rise + 0.012 + 0.020 * point))[..., None]
+        + outwards[None] * (share**0.8 * 0.011 + roll)[..., None]
     )
-    side = np.sign(np.sin(angle))
-    leaf[..., 0] += share * (side * 0.012 * point)[None]
-    shown = smoothstep(from_front, 0.20, 0.24)
-    body = sitter.body
-    leaf = body.push_out(leaf.reshape(-1, 3), params.thickness + 0.0035).reshape(leaf.shape)
-    open_columns = shown > 0.5
-    order = np.flatnonzero(open_columns)
-    order = np.roll(order, 0)
-    stitch = 1 - 0.10 * np.exp(-(((share - 0.90) / 0.02) ** 2)) - 0.22 * smoothstep(share, 0.96, 1.0)
+    leaf[..., 0] += share**0.9 * (side * 0.024 * point)[None]
+    leaf = sitter.body.push_out(leaf.reshape(-1, 3), params.thickness + 0.0045).reshape(leaf.shape)
     stand = (
         ring[None] + up * (np.linspace(-0.15, 1, rows)[:, None] * rise)[..., None] + outwards[None] * 0.004
     )
-    axis = np.array([0.0, ring[:, 1].mean(), ring[:, 2].mean()])
-    shade = stitch * (0.86 + 0.14 * smoothstep(share, 0.0, 0.1)) * np.ones(len(order))
-    sheets = [
+    axis = np.array([0.0, ring[:, 1].mean() - 0.03, ring[:, 2].mean()])
+    seam = 1 - 0.14 * np.exp(-(((share - 0.88) / 0.02) ** 2)) - 0.25 * smoothstep(share, 0.95, 1.0)
+    near_middle = from_front[None] - 0.0
+    front_edge = 1 - 0.22 * (1 - smoothstep(near_middle, 0.0, 0.06)) * smoothstep(share, 0.1, 0.3)
+    shade = seam * front_edge * (0.84 + 0.16 * smoothstep(share, 0.0, 0.1))
+    half = columns // 2
+    leaves = [
         Sheet(
-            leaf[:, order],
-            _sheet_colour(params, colour, leaf[:, order]),
+            leaf[:, part],
+            _sheet_colour(params, colour, leaf[:, part]),
             axis,
-            shade=shade,
+            shade=shade[:, part],
             spread=0.8,
             both_sides=True,
-        ),
-        Sheet(stand[:, order], colour * 0.85, axis, spread=0.8, both_sides=True),
+        )
+        for part in (slice(0, half + 1), slice(half, columns))
     ]
-    return sheets + _placket(sitter, params, edge, colour, detail)
+    inside = Sheet(stand, colour * 0.8, axis, closed=(False, True), spread=0.8, both_sides=True)
+    return [*leaves, inside, *_placket(sitter, params, edge, colour, detail)]
 
 
 def _sheet_colour(params: ClothesParams, colour: Array, points: Array) -> Array:
