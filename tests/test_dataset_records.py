@@ -21,6 +21,7 @@ from perse.dataset import (
     camera_to_json,
     category_code,
     color_labels,
+    default_motion,
     load_maker,
     register_maker,
 )
@@ -171,6 +172,20 @@ def test_motion_selects_rows_by_number_and_by_mask():
     assert picked.expr[:, 0].tolist() == [3, 0]
     assert picked.train.tolist() == [False, True]
     assert motion.select(~motion.train).expr[:, 0].tolist() == [1, 3]
+
+
+def test_the_bundled_motion_is_the_papers_split():
+    """513 frames, 400 to learn from; it must move the head, the jaw and the face, and hold no nonsense."""
+    motion = default_motion()
+    assert len(motion) == 513
+    assert int(motion.train.sum()) == 400
+    assert motion.source
+    assert motion.pose.abs().max() < 1.6, "radians: nobody turns further"
+    degrees = torch.rad2deg(motion.pose[:, 3:6] + motion.pose[:, 0:3])
+    assert (degrees[:, 1].max() - degrees[:, 1].min()) > 10, "the head turns"
+    assert motion.pose[:, 6].max() > 0.05, "the mouth opens"
+    assert motion.expr.std(0).max() > 0.05, "the face moves"
+    assert default_motion() is motion
 
 
 def test_wrong_motions_are_refused(tmp_path):

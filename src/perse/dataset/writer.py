@@ -356,5 +356,5 @@ def _disk_errors(path: Path) -> Iterator[None]:
                 "free some space and run the same command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise PerseError(f"{path}: cannot be written ({error.strerror})") from error
+            raise PerseError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
         raise

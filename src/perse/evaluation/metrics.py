@@ -46,7 +46,7 @@ class Perceptual:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._network = LPIPS("alexnet").to(device)
-        self._device = torch.device(device)
+        self.device = torch.device(device)
 
     @torch.no_grad()
     def __call__(self, image: Tensor, target: Tensor) -> Tensor:
@@ -55,5 +55,5 @@ class Perceptual:
             raise PerseError(
                 f"LPIPS needs pictures of at least {LPIPS_MIN_SIZE} pixels a side, not {image.shape[1:3]}"
             )
-        pairs = (t.to(self._device).movedim(-1, 1) for t in (image, target))
+        pairs = (t.to(self.device).movedim(-1, 1) for t in (image, target))
         return self._network(*pairs).flatten()

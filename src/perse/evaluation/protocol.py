@@ -83,7 +83,7 @@ def evaluate(
 
     Args:
         avatar: learned on this dataset.
-        device: where the perceptual network runs; the avatar's own device if None.
+        device: where the pictures are compared; the avatar's own device if None.
         progress: show a bar.
         identity_frames: in how many held-out frames of each subject, evenly spread, the face is compared with the
             portrait.
@@ -147,6 +147,7 @@ class _Protocol:
         return _Drawn(rendering.rgb.cpu(), rendering.alpha.cpu())
 
     def _compare(self, scores: _Scores, drawn: Tensor, truth: Tensor, person: Tensor) -> None:
+        drawn, truth, person = (t.to(self._perceptual.device) for t in (drawn, truth, person))
         scores.extend("psnr", psnr(drawn, truth).tolist())
         scores.extend("psnr_foreground", psnr(drawn, truth, person).tolist())
         scores.extend("ssim", ssim(drawn, truth).tolist())
