@@ -71,7 +71,7 @@ def _all(category: str) -> tuple[Attribute, ...]:
     for axis in table.axes:
         words = tuple(w for w in axis.words if w not in table.alone)
         choices.append(((None,) if axis.optional else ()) + words)
-    found = [(word,) for word in sorted(table.alone)]
+    found: list[tuple[str, ...]] = [(word,) for word in sorted(table.alone)]
     for row in itertools.product(*choices):
         adjectives = tuple(word for word in row if word is not None)
         if adjectives and not _clashing(table, adjectives):

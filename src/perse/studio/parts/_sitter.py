@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -210,7 +211,7 @@ def unit(vectors: Array) -> Array:
     return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
 
 
-def smoothstep(x: Array | float, low: float, high: float) -> Array:
+def smoothstep(x: Any, low: Any, high: Any) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between (``low`` < ``high``)."""
     t = np.clip((np.asarray(x, dtype=float) - low) / (high - low), 0.0, 1.0)
     return t * t * (3 - 2 * t)

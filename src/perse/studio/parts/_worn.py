@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -29,7 +30,7 @@ def hair_points(puppet: Puppet) -> Array:
     return np.concatenate(points) if points else np.zeros((0, 3))
 
 
-def reshape_hair(puppet: Puppet, change: Callable[[Array], tuple[Array, Array]]) -> None:
+def reshape_hair(puppet: Puppet, change: Callable[[Array], tuple[Array, NDArray[np.bool_]]]) -> None:
     """Move and remove hair: ``change`` maps means [N, 3] to (new means [N, 3], keep [N] bool).
 
     Gaussians that move far apart from their neighbours grow with the way they go, so that no holes open.
@@ -52,7 +53,7 @@ def tuck_hair(sitter: Sitter) -> None:
     """Tuck the hair behind the ears, so that what is worn in them shows."""
     ears = [ear_centre(sitter, side) for side in (1, -1)]
 
-    def change(means: Array) -> tuple[Array, Array]:
+    def change(means: Array) -> tuple[Array, NDArray[np.bool_]]:
         moved = means.copy()
         for ear in ears:
             side = np.sign(ear[0])

@@ -209,7 +209,7 @@ def _lengths(sitter: Sitter, params: HairParams, roots: Roots, rng: np.random.Ge
     t = roots.template
     height = smoothstep(t[:, 1], sitter.brow_y - 0.005, sitter.brow_y + 0.055)
     low = 0.40 + 0.60 * smoothstep(t[:, 1], sitter.eye[1] - 0.03, sitter.brow_y + 0.03)
-    low = low if params.flow < 0.5 else 1.0
+    low = low if params.flow < 0.5 else np.ones_like(low)
     factor = params.sides * low + (1 - params.sides * low) * height
     edge = scalp_density(sitter, t, 0.030)
     soft = 0.45 + 0.55 * smoothstep(edge, 0.05, 0.85)

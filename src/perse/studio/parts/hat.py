@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from perse.studio.parts import _colours
@@ -174,7 +175,7 @@ class _Seat:
     def press_hair(self, puppet: Puppet) -> None:
         """Remove the hair above the edge; below it the hair is squeezed, less and less with distance."""
 
-        def change(means: Array) -> tuple[Array, Array]:
+        def change(means: Array) -> tuple[Array, NDArray[np.bool_]]:
             angle, radius, height = self.cylinder(means)
             inner, hair = at_angle(self.inner, angle), at_angle(self.hair, angle)
             below = np.maximum(-height, 0)

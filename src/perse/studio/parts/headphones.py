@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
@@ -134,7 +135,7 @@ class _Seat:
     def press_hair(self, puppet: Puppet, params: HeadphoneParams) -> None:
         """Hair under the band and the cups is pressed in, softly towards their edges."""
 
-        def change(means: Array) -> tuple[Array, Array]:
+        def change(means: Array) -> tuple[Array, NDArray[np.bool_]]:
             moved = means.copy()
             dy, dz = means[:, 1] - self.y, means[:, 2] - self.z
             length = np.hypot(means[:, 0], dy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from perse.studio.groups import SurfaceDiscs
 from perse.studio.parts import _colours
@@ -87,7 +88,7 @@ def shape_offsets(sitter: Sitter, params: MouthParams) -> Array:
     return offsets
 
 
-def _skin(sitter: Sitter) -> Array:
+def _skin(sitter: Sitter) -> NDArray[np.bool_]:
     mask = np.zeros(len(sitter.template), bool)
     mask[sitter.skin_vertices] = True
     return mask
