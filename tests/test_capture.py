@@ -473,15 +473,19 @@ def test_default_motion_closes_mouth_and_eyes() -> None:
     """Fails when no frame shows the resting face, or lids never close (the rig's zero has the lips apart)."""
     head, motion = open_head(), default_motion()
     marks = head.landmarks(head.vertices(expr=motion.expr, pose=motion.pose))  # [T, 478, 3]
-    lips = (marks[:, 13] - marks[:, 14]).norm(dim=-1) * 1000
+    lips = (
+        torch.stack([(marks[:, a] - marks[:, b])[:, 1] for a, b in ((13, 14), (82, 87), (312, 317))]).mean(0)
+        * 1000
+    )
     lids = (
         torch.minimum(
             (marks[:, 159] - marks[:, 145]).norm(dim=-1), (marks[:, 386] - marks[:, 374]).norm(dim=-1)
         )
         * 1000
     )
-    assert float(lips[0]) < 1.5
-    assert float((lips < 2).float().mean()) > 0.15
+    assert abs(float(lips[0])) < 0.5
+    assert float((lips.abs() < 1).float().mean()) > 0.15
     assert float(lips.max()) > 20
+    assert float(lips.min()) > -6
     assert float(lids.min()) < 2
     assert float(lids[0]) > 6

@@ -35,8 +35,9 @@ SOURCE = (
     "tools/build_motion.py: all other expressions, blinks and gaze, and the sweep of yaw +-25, pitch +-15 and roll +-8 "
     "degrees under the real head's small movements."
 )
-# The rig's zero leaves the lips 4 mm apart; this closes them.
-CLOSED = {"mouth-parling": -0.9}
+# The rig's zero leaves the lips apart; this unit, negative, brings them together.
+LIPS_UNIT, LIPS_OVERLAP = "mouth-parling", 0.2e-3
+INNER_LIPS = ((13, 14), (82, 87), (312, 317))  # landmarks of the upper and lower lip
 
 
 def both(name: str, amount: float) -> dict[str, float]:
@@ -127,6 +128,35 @@ class Score:
     """[T] how much of the closed mouth is added"""
     tracked: np.ndarray
     """[T] bool"""
+
+
+def lip_gap(head: Head, expr: Tensor, jaw: np.ndarray) -> Tensor:
+    """Vertical distance of the inner lips in metres, negative where they cross: expr [T, 50], jaw [T, 3] degrees."""
+    pose = torch.zeros(len(expr), 15)
+    pose[:, 6:9] = torch.from_numpy(np.radians(jaw)).float()
+    marks = head.landmarks(head.vertices(expr=expr, pose=pose))  # [T, 478, 3]
+    return torch.stack([marks[:, upper, 1] - marks[:, lower, 1] for upper, lower in INNER_LIPS]).mean(0)
+
+
+def lips_unit(head: Head) -> tuple[Tensor, float]:
+    """The expression [50] that moves the lips together or apart, and the metres that one of it opens them."""
+    unit = head.expr_from_units({LIPS_UNIT: 1.0})
+    gap = lip_gap(head, torch.stack([torch.zeros_like(unit), unit]), np.zeros((2, 3)))
+    return unit, float(gap[1] - gap[0])
+
+
+def closed_mouth(head: Head) -> Tensor:
+    """The expression [50] in which the mean head's lips just touch."""
+    unit, opens = lips_unit(head)
+    gap = float(lip_gap(head, torch.zeros(1, 50), np.zeros((1, 3))))
+    return unit * (-LIPS_OVERLAP - gap) / opens
+
+
+def uncross_lips(head: Head, expr: Tensor, jaw: np.ndarray) -> Tensor:
+    """Part lips that a sum of expressions pushed through each other. [T, 50]"""
+    unit, opens = lips_unit(head)
+    missing = (-LIPS_OVERLAP - lip_gap(head, expr, jaw)).clamp_min(0)
+    return expr + (missing / opens)[:, None] * unit
 
 
 def smooth_bump(frames: int) -> np.ndarray:
@@ -289,19 +319,18 @@ def compose(tracked: Motion, head: Head) -> Motion:
     at = add_tracked(score, clips[1], at)
     at = add_speech(score, head, at + 2)
     at = add_tracked(score, clips[0], at + 2)
-    room = FRAMES - at - 4
-    ends = [sum(move.frames for move in MOVES[: k + 1]) for k in range(len(MOVES))]
-    squeeze = min(1.0, room / ends[-1])
-    for move, end in zip(MOVES, ends, strict=True):
-        add_move(score, head, move, at + math.floor((end - move.frames) * squeeze))
+    starts = np.cumsum([0] + [move.frames for move in MOVES[:-1]])
+    squeeze = min(1.0, (FRAMES - 4 - MOVES[-1].frames - at) / starts[-1])
+    for move, start in zip(MOVES, starts, strict=True):
+        add_move(score, head, move, at + math.floor(start * squeeze))
     add_blinks(score, head, rng)
     add_saccades(score, rng)
-    score.expr += torch.from_numpy(score.closed).float()[:, None] * head.expr_from_units(CLOSED)
-
+    score.expr += torch.from_numpy(score.closed).float()[:, None] * closed_mouth(head)
     turn = head_turn(small_movements(tracked.pose, TRACKED))
     jaw = np.stack(
         [np.clip(score.jaw[:, 0], 0, JAW), score.jaw[:, 1].clip(-3, 3), score.jaw[:, 2].clip(-3, 3)], -1
     )
+    expr = uncross_lips(head, score.expr, jaw)
     gaze = np.stack(
         [
             soft_limit(score.gaze[:, 0], -GAZE_DOWN, GAZE_DOWN),
@@ -321,7 +350,7 @@ def compose(tracked: Motion, head: Head) -> Motion:
         ],
         -1,
     )
-    return Motion(score.expr, pose, ~held_out_mask(turn[:, 0], jaw[:, 0], rng), FPS, None, SOURCE)
+    return Motion(expr, pose, ~held_out_mask(turn[:, 0], jaw[:, 0], rng), FPS, None, SOURCE)
 
 
 def report(motion: Motion) -> None:
