@@ -63,7 +63,7 @@ def find_collar(surface: Surface, photo: Photo, view: View, regions: Regions) ->
         inside = index == bin_
         if inside.sum() >= 12:
             heights[bin_] = _boundary(y[inside], covered[inside])
-    return Collar(axis_z, _around(heights, covered.any()))
+    return Collar(axis_z, _around(heights, bool(covered.any())))
 
 
 def _boundary(y: Array, covered: Array) -> float:
@@ -166,13 +166,12 @@ def shows_skin(surface: Surface, photo: Photo) -> Array:
     return surface.visible & (sample(photo.clothes, surface.pixels) < 0.5)
 
 
-def beyond_outline(surface: Surface, photo: Photo, view: View) -> Array:
-    """[N] bool: the disc sticks out of the photographed person."""
-    inside = in_image(surface.pixels, view)
-    return inside & (sample(photo.foreground, surface.pixels) < 0.5)
+def beyond_outline(surface: Surface, photo: Photo) -> Array:
+    """[N] bool: the disc sticks out of the photographed person (outside the picture: of its nearest pixel)."""
+    return sample(photo.foreground, surface.pixels) < 0.5
 
 
-def under_colors(surface: Surface, rows: Array, photo: Photo, view: View) -> tuple[Array, Array]:
+def under_colors(surface: Surface, rows: Array, photo: Photo) -> tuple[Array, Array]:
     """Colours [M, 3] and opacities [M] of the body's discs ``rows`` as clothes: the nearest pixel of clothes.
 
     Discs that would stick out of the photographed body are taken away.
@@ -181,11 +180,10 @@ def under_colors(surface: Surface, rows: Array, photo: Photo, view: View) -> tup
     if not solid.any():
         solid = photo.clothes >= photo.clothes.max() * 0.9
     pixels = np.stack(solid.nonzero()[::-1], 1) + 0.5
-    distance, near = cKDTree(pixels).query(surface.pixels[rows, :2])
+    _, near = cKDTree(pixels).query(surface.pixels[rows, :2])
     colors = photo.image[(pixels[near, 1]).astype(int), (pixels[near, 0]).astype(int)]
     shade = np.where(surface.visible[rows], 0.8, 0.6)[:, None]
-    outside = in_image(surface.pixels[rows], view) & (sample(photo.foreground, surface.pixels[rows]) < 0.5)
-    outside |= ~in_image(surface.pixels[rows], view) & (distance > 60)
+    outside = beyond_outline(surface, photo)[rows]
     return colors * shade, np.where(outside, 0.0, 0.97)
 
 

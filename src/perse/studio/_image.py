@@ -69,7 +69,7 @@ def erode(mask: Array, side: int) -> Array:
 def polygon(shape: tuple[int, int], points: Array) -> Array:
     """1 inside the polygon ``points`` [M, 2] (pixels), 0 outside. [H, W] float32"""
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.int32(np.round(points))], 1)
+    cv2.fillPoly(mask, [np.round(points).astype(np.int32)], (1,))
     return mask.astype(np.float32)
 
 

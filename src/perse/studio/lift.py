@@ -182,7 +182,7 @@ def _split_at_collar(
     above = surface.template[:, 1] - collar.height(surface.template)
     torso = surface.body & (surface.template[:, 1] < float(scene.regions.chin[1]) - 0.004)
     bare = ~torso | (above > -SKIN_UNDER_COLLAR)
-    bare &= ~(torso & beyond_outline(surface, scene.photo, scene.view))
+    bare &= ~(torso & beyond_outline(surface, scene.photo))
     puppet.add("skin", _shade_collar(discs, to_tensor(above)).select(torch.from_numpy(bare)))
     rows = np.flatnonzero(torso & (above < -0.002) & ~shows_skin(surface, scene.photo))
     if len(rows):
@@ -205,7 +205,7 @@ def _under_clothes(
     puppet: Puppet, scene: _Scene, surface: Surface, discs: SurfaceDiscs, rows: Array
 ) -> Rooted:
     """The body below the collar as a coat of cloth a little off the skin."""
-    colors, opacities = under_colors(surface, rows, scene.photo, scene.view)
+    colors, opacities = under_colors(surface, rows, scene.photo)
     rows, colors = rows[opacities > 0.05], colors[opacities > 0.05]
     index = torch.from_numpy(rows)
     face, bary, k = discs.face[index], discs.bary[index], discs.k[index]

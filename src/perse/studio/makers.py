@@ -6,7 +6,6 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +16,8 @@ from perse.studio.lift import lift
 from perse.studio.puppet import Puppet
 
 MAX_POINTS = 60_000
-SMALL_GROUP = 6_000
-"""Groups up to this size keep all their points when a subject's points are thinned."""
+SMALL_PART = 2_500
+"""Parts of up to this many Gaussians keep them all when a subject's points are thinned (eyes, lips, earrings)."""
 CHANGED = 0.04
 """A pixel belongs to M_edit when a channel changes by more than this, or its label does."""
 
@@ -84,11 +83,7 @@ class StudioAnimator:
                 Camera(cameras.viewmat[t], cameras.K, cameras.width, cameras.height) if batched else cameras
             )
             image, alpha, labels = puppet.render(motion.expr[t], motion.pose[t], view)
-            yield Frame(
-                rgb=to_uint8(image).numpy(),
-                alpha=to_uint8(alpha).numpy(),
-                labels=labels.numpy().astype(np.uint8),
-            )
+            yield Frame(rgb=to_uint8(image), alpha=to_uint8(alpha), labels=labels)
 
     def points(self, edited: Edited) -> SubjectPoints:
         """The puppet's Gaussians at rest, thinned to about 60 000; small parts keep all of theirs."""
@@ -97,23 +92,25 @@ class StudioAnimator:
 
 
 def _thin(puppet: Puppet) -> Tensor:
-    """Sorted indices of the Gaussians to keep: a random share of every large group.
+    """Sorted indices of the Gaussians to keep: of every part of every group the first few thousand, then a share.
 
-    The random order of a group depends on its name alone, so that subjects keep the same discs of the skin they
+    Which come first depends on the group's name alone, so that subjects keep the same discs of the skin they
     share, and learning can tell an edit from a different choice of points.
     """
-    sizes = {name: len(group) for name, group in puppet.groups.items()}
-    small = sum(size for size in sizes.values() if size <= SMALL_GROUP)
-    large = sum(size for size in sizes.values() if size > SMALL_GROUP)
-    share = min(1.0, max(0.1, (MAX_POINTS - small) / max(large, 1)))
-    kept, start = [], 0
-    for name, size in sizes.items():
+    cells, start = [], 0  # Gaussians of one group and label, in the group's order of preference
+    for name, group in puppet.groups.items():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        count = size if size <= SMALL_GROUP else max(SMALL_GROUP, round(size * share))
-        chosen = torch.randperm(size, generator=generator)[: min(count, size)]
-        kept.append(start + chosen.sort().values)
-        start += size
-    return torch.cat(kept)
+        order = torch.randperm(len(group), generator=generator)
+        labels = group.labels[order]
+        cells += [start + order[labels == code] for code in torch.unique(labels)]
+        start += len(group)
+    sure = sum(min(len(cell), SMALL_PART) for cell in cells)
+    more = sum(max(len(cell) - SMALL_PART, 0) for cell in cells)
+    share = min(1.0, max(0.0, (MAX_POINTS - sure) / max(more, 1)))
+    kept = [
+        cell[: min(len(cell), SMALL_PART) + int(max(len(cell) - SMALL_PART, 0) * share)] for cell in cells
+    ]
+    return torch.cat(kept).sort().values
 
 
 def _puppet_of(edited: Edited) -> Puppet:
