@@ -6,16 +6,37 @@ six categories, among them a bald one, a hat that presses hair down, and a nose 
 
 from __future__ import annotations
 
+import atexit
+import dataclasses
+import functools
+import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from perse.dataset import LABEL_CODE, LABELS, Attribute, Dataset, DatasetWriter, Frame, Motion, Portrait
-from perse.dataset import SubjectPoints, to_uint8
-from perse.head import PARTS, Head, open_head, skin
+from perse.avatar import Avatar, AvatarModel, FieldConfig, LatentConfig, ModelConfig, Start
+from perse.dataset import (
+    LABEL_CODE,
+    LABELS,
+    Attribute,
+    Dataset,
+    DatasetWriter,
+    Frame,
+    Motion,
+    Portrait,
+    SubjectPoints,
+    to_uint8,
+)
+from perse.head import PARTS, Head, open_head, quaternion_multiply, skin
 from perse.splat import Camera, Gaussians, rasterize
+from perse.training import TrainConfig, train
+from perse.training.reconstruct import build_model
+from perse.training.starts import make_start
+from perse.training.subjects import Cast
 
 SKIN, LIPS = (0.85, 0.65, 0.55), (0.75, 0.35, 0.35)
 
@@ -94,7 +115,6 @@ class Body:
         cross = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         generator = torch.Generator().manual_seed(seed)
         face = torch.multinomial(cross.norm(dim=1) * mask, count, replacement=True, generator=generator)
-        bary = torch.distributions.Dirichlet(torch.ones(3)).sample((count,)) * 0 + 1 / 3
         u = torch.rand(count, 2, generator=generator)
         u = torch.where(u.sum(1, keepdim=True) > 1, 1 - u, u)
         bary = torch.cat([1 - u.sum(1, keepdim=True), u], 1)
@@ -155,8 +175,6 @@ class Body:
         """Draw one frame with alpha and labels."""
         binding = self.head.interpolate(points.face.clamp_min(0), points.bary)
         means, rotations = skin(points.means, binding.E, binding.P, points.weights, joints, expr, pose)
-        from perse.head import quaternion_multiply
-
         gaussians = Gaussians(
             means,
             quaternion_multiply(rotations, points.quats),
@@ -206,3 +224,40 @@ def make_dataset(
                 s.frame(body.frame(points, joints, moves.expr[t], moves.pose[t], writer.camera))
     writer.finish()
     return Dataset.open(path)
+
+
+# ---- things made from it once a test run ------------------------------------------------------------------
+
+
+@functools.cache
+def shared_dataset(with_points: bool = True) -> Dataset:
+    """The dataset at 64 pixels; made once, kept until the tests end. Do not write into its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="perse-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_dataset(folder / "dataset", with_points=with_points)
+
+
+def tiny_config(kind: str = "basis", start: str = "studio", **changes: Any) -> TrainConfig:
+    """A training of seconds."""
+    field = FieldConfig(kind=kind, rank=6, width=32, depth=3, skip=1, frequencies=3)  # type: ignore[arg-type]
+    model = ModelConfig(field=field, latent=LatentConfig(dim=8, hidden=16), pose_width=8)
+    config = TrainConfig.preset("tiny", start=start, points=1500, steps=24, model=model)
+    return dataclasses.replace(config, **changes)
+
+
+@functools.cache
+def small_model(kind: str) -> tuple[AvatarModel, Start]:
+    """A model at step 0 of the studio start, and the start. Do not change it."""
+    dataset, config = shared_dataset(), tiny_config(kind)
+    cast = Cast.of(dataset)
+    start = make_start(dataset, open_head(), cast, config)
+    model = build_model(dataset, cast, start, config, open_head())
+    return model.requires_grad_(False), start
+
+
+@functools.cache
+def small_avatar() -> Avatar:
+    """An avatar trained for a few steps. Do not change it."""
+    folder = Path(tempfile.mkdtemp(prefix="perse-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return train(shared_dataset(), tiny_config(steps=6), folder / "training", progress=False)

@@ -299,7 +299,8 @@ def _read_tensors(
                 found = tuple(file.get_slice(name).get_shape())
                 if found != shape:
                     raise PerseError(f"{path}: {name} must have shape {list(shape)}, not {list(found)}")
-                tensors[name] = file.get_tensor(name)
+                # Copied to memory of its own: numbers depend, in the last bit, on how a tensor is aligned.
+                tensors[name] = file.get_tensor(name).clone()
     except (SafetensorError, OSError, ValueError) as error:
         raise PerseError(f"{path} is not a readable safetensors file ({error}); it may be damaged") from error
     for name, tensor in tensors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from perse.avatar.start import (
     YieldStart,
 )
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
+from perse.errors import PerseError
 from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
 
@@ -37,44 +39,47 @@ MIN_OPACITY = 0.3
 MIN_POINTS = 20
 HAIRY = ("hair", "beard", "eyebrows")
 """Labels whose long points are strands; a long disc elsewhere is a slim triangle of skin."""
+ON_SURFACE, FLAT = 1e-3, 0.35
+"""Metres from the skin, and thickness over width, below which a disc is skin with something painted on it."""
+MISSING = 0.004
+"""Metres from the reference's skin at which another subject's skin is something the reference lacks."""
 REACH = 0.008
 """Metres around changed base points that a category may change too."""
 HAIR_REACH = 0.015
 """Metres within which hair of another style does as the reference's hair does under a hat."""
-CHANGED_COLOR, CHANGED_OFFSET = 0.1, 3e-4
+CHANGED_COLOR, CHANGED_OFFSET = 0.25, 3e-4
 """Smallest differences that count: colour logit, metres."""
 
 
 def start_from_points(context: Context) -> Start:
     """Thin, match, compare; see the module's text."""
     clouds = {i: _opaque(_points_of(context, i)) for i in _needed_subjects(context)}
-    layer_codes = {c: LABEL_CODE[CATEGORY_LABEL[c]] for c in POINT_CATEGORIES}
-    own = torch.tensor(list(layer_codes.values()))
-    base_clouds = {i: cloud[~torch.isin(cloud.labels.long(), own)] for i, cloud in clouds.items()}
-    base = _base(context, base_clouds[0])
+    skins = {i: _Skin.of(context, cloud) for i, cloud in clouds.items()}
+    parts = {i: cloud[~_on_surface(context, cloud)] for i, cloud in clouds.items()}
+    base = _base(context, skins)
 
     layers, yields = {}, {}
-    for category, code in layer_codes.items():
+    for category in POINT_CATEGORIES:
+        code = LABEL_CODE[CATEGORY_LABEL[category]]
         subjects = context.cast.known_subjects(category)
-        parts = [clouds[context.cast.subject_index(s)] for s in subjects]
-        layer = _layer(context, category, subjects, [p[p.labels == code] for p in parts])
+        own = [parts[context.cast.subject_index(s)] for s in subjects]
+        layer = _layer(context, category, subjects, [p[p.labels == code] for p in own])
         if layer is not None:
             layers[category] = layer
     for layer_name, other in YIELDS:
         subjects = context.cast.known_subjects(other)
         if layer_name in layers and other in layers and None not in subjects:
-            hair = [clouds[context.cast.subject_index(s)] for s in subjects]
-            hair = [p[p.labels == layer_codes[layer_name]] for p in hair]
+            hair = [parts[context.cast.subject_index(s)] for s in subjects]
+            hair = [p[p.labels == LABEL_CODE[layer_name]] for p in hair]
             yields[layer_name, other] = _yield(layers[layer_name], subjects, hair)
     actions = {}
     for category in (*POINT_CATEGORIES, "mouth", "nose"):
         subjects = context.cast.known_subjects(category)
-        if subjects:
-            shown = [base_clouds[context.cast.subject_index(s)] for s in subjects]
-            action = _action(context, base, base_clouds[0], subjects, shown)
-            if action is not None:
-                actions[category] = action
-    return Start(base, layers, actions, yields, "studio")
+        shown = [skins[context.cast.subject_index(s)] for s in subjects]
+        action = _action(base, skins[0], subjects, shown)
+        if action is not None:
+            actions[category] = action
+    return Start(base.points, layers, actions, yields, "studio")
 
 
 # ---- reading ----------------------------------------------------------------------------------------------
@@ -85,8 +90,14 @@ def _needed_subjects(context: Context) -> list[int]:
 
 
 def _points_of(context: Context, subject: int) -> SubjectPoints:
-    points = context.dataset.subjects[subject].points()
+    found = context.dataset.subjects[subject]
+    points = found.points()
     assert points is not None  # make_start looked
+    if len(points) and int(points.face.max()) >= len(context.head.faces):
+        raise PerseError(
+            f"{found.folder}: its points sit on another head than {context.head.name} (triangle "
+            f"{int(points.face.max())} of {len(context.head.faces)}); make the dataset again, or use start=images"
+        )
     return points
 
 
@@ -94,16 +105,74 @@ def _opaque(points: SubjectPoints) -> SubjectPoints:
     return points[points.opacities > MIN_OPACITY]
 
 
+def _seats(context: Context, cloud: SubjectPoints) -> Tensor:
+    """Where each point sits on the portrait's head. [n, 3]; points that sit nowhere are taken where they are."""
+    corners = context.rest_vertices[context.head.faces[cloud.face.clamp_min(0)]]
+    seat = (corners * cloud.bary[..., None]).sum(1)
+    return torch.where((cloud.face >= 0)[:, None], seat, cloud.means)
+
+
+def _on_surface(context: Context, cloud: SubjectPoints) -> Tensor:
+    """Points [n] bool that are skin, whatever is painted on them: brows, the shade under hair, a shirt.
+
+    They belong to the head, and categories act on them; strands that merely begin at the skin do not.
+    """
+    own = torch.tensor([LABEL_CODE[CATEGORY_LABEL[c]] for c in POINT_CATEGORIES])
+    painted = torch.isin(cloud.labels.long(), own)
+    close = (cloud.means - _seats(context, cloud)).norm(dim=1) < ON_SURFACE
+    ordered = cloud.scales.sort(1).values
+    flat = ordered[:, 0] < FLAT * ordered[:, 1]
+    return ~painted | ((cloud.face >= 0) & close & flat)
+
+
+@dataclass(frozen=True)
+class _Skin:
+    """The head's surface in one subject."""
+
+    cloud: SubjectPoints
+    seats: Tensor
+    """[n, 3]"""
+    tree: cKDTree
+    """Over the seats."""
+
+    @staticmethod
+    def of(context: Context, cloud: SubjectPoints) -> _Skin:
+        surface = cloud[_on_surface(context, cloud)]
+        seats = _seats(context, surface)
+        return _Skin(surface, seats, cKDTree(seats.numpy()))
+
+
 # ---- the head ---------------------------------------------------------------------------------------------
 
 
-def _base(context: Context, cloud: SubjectPoints) -> Points:
-    """The reference's head, thinned: finest at the eyes, coarse at the back."""
+@dataclass(frozen=True)
+class _Base:
+    """Base points with their seats."""
+
+    points: Points
+    seats: Tensor
+
+
+def _base(context: Context, skins: dict[int, _Skin]) -> _Base:
+    """The reference's head, and whatever skin only others show, thinned: finest at the eyes, coarse at the back."""
+    clouds, seats = [skins[0].cloud], [skins[0].seats]
+    for index, skin in skins.items():
+        if index == 0 or len(skin.cloud) == 0:
+            continue
+        distance, _ = cKDTree(torch.cat(seats).numpy()).query(skin.seats.numpy())
+        new = torch.from_numpy(distance > MISSING)
+        if int(new.sum()) >= MIN_POINTS:
+            clouds.append(skin.cloud[new])
+            seats.append(skin.seats[new])
+    cloud, seat = _join(clouds), torch.cat(seats)
     relative = _relative_spacing(context, cloud)
     budget = int(context.points * SHARES["base"])
     kept, spacing = thin_to(cloud.means.numpy(), relative, budget, (context.seed, 1))
-    colors = _mean_colors(cloud, cloud.means[kept], 5)
-    return _as_points(context, cloud, kept, spacing, colors)
+    seat = seat[torch.from_numpy(kept)]
+    colors, _ = _at(
+        seat, skins[0]
+    )  # the reference's, also where it hides its skin: edits are told as differences
+    return _Base(_as_points(context, cloud, kept, spacing, colors), seat)
 
 
 def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
@@ -111,18 +180,13 @@ def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
     landmarks = context.head.landmarks(context.rest_vertices).numpy()
     distance, _ = cKDTree(landmarks).query(cloud.means.numpy())
     relative = np.interp(distance, [0.008, 0.03, 0.08], [1.0, 1.6, 3.0])
-    facing = _faces_camera(context, cloud)
-    relative = np.where(facing | (distance < 0.01), relative, np.maximum(relative, 2.6))
+    depth = cloud.means @ context.dataset.camera.viewmat[2, :3]
+    behind = (depth > depth.median()).numpy() & (distance > 0.01)
+    relative = np.where(behind, np.maximum(relative, 2.6), relative)
     labels = cloud.labels.numpy()
-    for name, factor in (("eyes", 0.8), ("mouth_interior", 1.6)):
+    for name, factor in (("eyes", 0.8), ("mouth_interior", 1.4)):
         relative = np.where(labels == LABEL_CODE[name], factor, relative)
     return relative
-
-
-def _faces_camera(context: Context, cloud: SubjectPoints) -> np.ndarray:
-    """Whether a point lies before its head's middle, as the portrait's camera sees it."""
-    depth = cloud.means @ context.dataset.camera.viewmat[2, :3]
-    return (depth < depth.median()).numpy()
 
 
 def _mean_colors(cloud: SubjectPoints, places: Tensor, neighbours: int) -> Tensor:
@@ -167,7 +231,7 @@ def _shape(scales: Tensor, labels: Tensor) -> Tensor:
     long = torch.where(
         hair[:, None], scales.new_tensor([0.8, 0.2, 0.2]), scales.new_tensor([0.5, 0.25, 0.25])
     )
-    shape = torch.where(strand[:, None], long, scales.new_tensor([0.56, 0.56, 0.16]))
+    shape = torch.where(strand[:, None], long, scales.new_tensor([0.62, 0.62, 0.16]))
     return torch.zeros_like(scales).scatter(1, order, shape)
 
 
@@ -249,52 +313,45 @@ def _yield(layer: LayerStart, subjects: list[int | None], hair: list[SubjectPoin
 
 
 def _action(
-    context: Context,
-    base: Points,
-    reference: SubjectPoints,
-    subjects: list[int | None],
-    shown: list[SubjectPoints],
+    base: _Base, reference: _Skin, subjects: list[int | None], shown: list[_Skin]
 ) -> ActionStart | None:
     """Which base points a category changes, and how each subject changes them."""
-    before = _at(context, base.means, reference, reference)
+    color, moved = _at(base.seats, reference)
     differences = []
-    for subject, cloud in zip(subjects, shown):
-        change = torch.zeros(len(base), VALUES)
-        if subject is not None and len(cloud) >= MIN_POINTS:
-            colors, moved = _at(context, base.means, reference, cloud)
-            change[:, COLOR] = _logit(colors) - _logit(before[0])
-            change[:, OFFSET] = moved - before[1]
+    for subject, skin in zip(subjects, shown):
+        change = torch.zeros(len(base.seats), VALUES)
+        if subject is not None and len(skin.cloud) >= MIN_POINTS:
+            other_color, other_moved = _at(base.seats, skin)
+            change[:, COLOR] = _logit(other_color) - _logit(color)
+            change[:, OFFSET] = other_moved - moved
         differences.append(change)
+    if not differences:
+        return None
     values = torch.stack(differences)  # [S, N, 14]
     changed = (values[..., COLOR].abs().amax((0, 2)) > CHANGED_COLOR) | (
         values[..., OFFSET].norm(dim=2).amax(0) > CHANGED_OFFSET
     )
+    changed = _not_alone(base.seats, changed)
     if int(changed.sum()) < 3:
         return None
-    distance, _ = cKDTree(base.means[changed].numpy()).query(base.means.numpy())
+    distance, _ = cKDTree(base.seats[changed].numpy()).query(base.seats.numpy())
     index = torch.from_numpy(distance < REACH).nonzero().flatten()
     return ActionStart(index, Known(subjects, values[:, index]))
 
 
-def _at(
-    context: Context, places: Tensor, reference: SubjectPoints, cloud: SubjectPoints
-) -> tuple[Tensor, Tensor]:
-    """Colour and displacement that `cloud` gives base points at `places`.
+def _not_alone(seats: Tensor, changed: Tensor) -> Tensor:
+    """Changed points [N] whose neighbours change too; a lone one is an accident of matching."""
+    _, nearest = cKDTree(seats.numpy()).query(seats.numpy(), min(9, len(seats)))
+    return changed & (changed[torch.from_numpy(nearest)].float().mean(1) > 0.5)
+
+
+def _at(seats: Tensor, skin: _Skin) -> tuple[Tensor, Tensor]:
+    """Colour and displacement of a subject's skin at base points.
 
     Points are matched by where they sit on the head's surface, not in space: a nose that grew keeps its points.
     """
-    _, nearest = cKDTree(reference.means.numpy()).query(places.numpy())
-    seat = _seats(context, reference)[torch.from_numpy(nearest)]
-    k = min(5, len(cloud))
-    _, found = cKDTree(_seats(context, cloud).numpy()).query(seat.numpy(), k)
-    index = torch.from_numpy(np.asarray(found).reshape(len(places), k))
-    colors = cloud.colors[index].mean(1)
-    displacement = cloud.means[index[:, 0]] - _seats(context, cloud)[index[:, 0]]
-    return colors, displacement
-
-
-def _seats(context: Context, cloud: SubjectPoints) -> Tensor:
-    """Where each point sits on the portrait's head. [n, 3]; points that sit nowhere are taken where they are."""
-    corners = context.rest_vertices[context.head.faces[cloud.face.clamp_min(0)]]
-    seat = (corners * cloud.bary[..., None]).sum(1)
-    return torch.where((cloud.face >= 0)[:, None], seat, cloud.means)
+    k = min(5, len(skin.cloud))
+    _, found = skin.tree.query(seats.numpy(), k)
+    index = torch.from_numpy(np.asarray(found).reshape(len(seats), k))
+    displacement = (skin.cloud.means - skin.seats)[index].mean(1)
+    return skin.cloud.colors[index].mean(1), displacement

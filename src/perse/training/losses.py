@@ -35,7 +35,9 @@ def _band(size: int, start: int, stop: int, device: torch.device) -> tuple[int, 
     kernel = kernel / kernel.sum()
     distance = torch.arange(low, high)[None] - torch.arange(start, stop)[:, None] + half
     inside = (distance >= 0) & (distance < SSIM_WINDOW)
-    band = torch.where(inside, kernel[distance.clamp(0, SSIM_WINDOW - 1)], torch.zeros((), dtype=torch.float64))
+    band = torch.where(
+        inside, kernel[distance.clamp(0, SSIM_WINDOW - 1)], torch.zeros((), dtype=torch.float64)
+    )
     return low, high, band.to(device, torch.float32)
 
 
@@ -74,9 +76,16 @@ def ssim_map(image: Tensor, target: Tensor) -> Tensor:
     return numerator / denominator
 
 
-def label_loss(share: Tensor, labels: Tensor, code: int) -> Tensor:
-    """Visible share of one layer [F, H, W] against the pixels that carry its label [F, H, W] uint8."""
-    return (share - (labels == code).to(share.dtype)).abs().mean()
+def label_loss(share: Tensor, labels: Tensor, code: int, unsure: Tensor | None = None) -> Tensor:
+    """Visible share of one layer [F, H, W] against the pixels that carry its label [F, H, W] uint8.
+
+    `unsure` [F, H, W]: share of head points that may carry the same label (brows painted on the skin); where they
+    show, nothing is asked of the layer.
+    """
+    difference = (share - (labels == code).to(share.dtype)).abs()
+    if unsure is not None:
+        difference = difference * (unsure.detach() < 0.05)
+    return difference.mean()
 
 
 def latent_loss(z: Tensor) -> Tensor:

@@ -96,7 +96,9 @@ class Objective:
             value = self._perceptual(image, target, subject, frames, on_white)
             terms.add("perceptual", weights.perceptual * every, value)
         if share is not None and layer is not None:
-            terms.add("label", weights.label, losses.label_loss(share, target.labels, category_code(layer)))
+            own, unsure = share.unbind(-1)
+            value = losses.label_loss(own, target.labels, category_code(layer), unsure)
+            terms.add("label", weights.label, value)
         terms.add("z", weights.z, losses.latent_loss(codes.z))
         if learn_flame:
             terms.add("flame", weights.flame, self._flame(model, canonical))
@@ -151,7 +153,7 @@ class Objective:
         layer: str | None,
         step: int,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """image [F, H, W, 3], alpha [F, H, W] and the layer's visible share [F, H, W]."""
+        """image [F, H, W, 3], alpha [F, H, W], and the visible shares [F, H, W, 2] of the layer and of its like."""
         index = torch.from_numpy(frames).to(self._device)
         use_mlp = step >= self.warmup_steps
         gaussians = model.pose(canonical, self._expr[index], self._pose[index], use_mlp)
@@ -160,10 +162,12 @@ class Objective:
             camera = Camera(camera.viewmat[index], camera.K, camera.width, camera.height)
         extra = None
         if layer is not None:
-            extra = canonical.means.new_zeros(len(canonical), 1)
-            extra[canonical.layers[layer]] = 1.0
+            extra = canonical.means.new_zeros(len(canonical), 2)
+            extra[canonical.layers[layer], 0] = 1.0
+            base = canonical.layers["base"]
+            extra[base, 1] = (canonical.labels[base] == category_code(layer)).to(extra.dtype)
         image, alpha = rasterize(gaussians, camera, background, extra)
-        return image[..., :3], alpha, image[..., 3] if layer is not None else None
+        return image[..., :3], alpha, image[..., 3:] if layer is not None else None
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -20,7 +20,7 @@ from perse.avatar.fields.base import FieldConfig, Layout, detach_unless, empty
 from perse.avatar.fields.mlp import normalize_weights
 from perse.avatar.posing import Canonical, layer_slices
 from perse.avatar.start import COLOR, OFFSET, OPACITY, ROTATION, SCALE, VALUES, Points, Start, value_steps
-from perse.dataset import ABSENTABLE
+from perse.dataset import ABSENTABLE, CATEGORY_LABEL, LABEL_CODE
 from perse.head import Binding
 
 if TYPE_CHECKING:
@@ -173,9 +173,18 @@ class BasisField(nn.Module):
             colors=value[:, COLOR],
             presence=torch.cat(shown),
             bindings=[self._binding(layer, learn_flame) for _, layer in live],
-            labels=torch.cat([layer.labels for _, layer in live]),
+            labels=torch.cat([self._base_labels(there), *(layer.labels for _, layer in live[1:])]),
             layers=layer_slices([(name, len(layer.points)) for name, layer in live]),
         )
+
+    def _base_labels(self, there: set[str]) -> Tensor:
+        """Labels of the base; skin painted as a part (the shade under hair) is skin again without that part."""
+        labels = self.base.labels
+        for name in self.layers:
+            if name not in there:
+                painted = labels == LABEL_CODE[CATEGORY_LABEL[name]]
+                labels = labels.masked_fill(painted, LABEL_CODE["skin"])
+        return labels
 
     def _along(self, directions: Tensor, coefficients: Tensor) -> Tensor:
         """coefficients [K] @ directions [K, n, 14], in units of a value. [n, 14]"""
