@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -240,14 +242,9 @@ def test_brows_are_cleaned_first(plain: Puppet) -> None:
     brow = puppet.regions.brows(puppet.template_points(skin)) > 0.5
     colors = skin.colors.clone()
     colors[brow] = 0.05
-    puppet.add("skin", SurfaceDiscs(**{**vars_of(skin), "colors": colors}))
+    puppet.add("skin", replace(skin, colors=colors))
     parts.apply(puppet, VOCABULARY.parse("thin blond", "eyebrows"), 0, detail=DETAIL)
     assert float(puppet.groups["skin"].colors[brow].min()) > 0.2
-
-
-def vars_of(group: SurfaceDiscs) -> dict[str, object]:
-    """The fields of a group."""
-    return {name: getattr(group, name) for name in group.__dataclass_fields__}
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,8 @@ class _Seat:
             below = np.maximum(-height, 0)
             room = inner - 0.001 + 0.75 * below + 2.0 * below**2 / 0.1
             factor = np.minimum(1, room / np.maximum(hair, room * 0.5))
-            pressed = np.maximum(radius * factor, np.minimum(radius, at_angle(self.head, angle) + 0.0015))
+            pressed = np.minimum(radius * factor, room)
+            pressed = np.maximum(pressed, np.minimum(radius, at_angle(self.head, angle) + 0.0015))
             moved = self.place(angle, pressed, height)
             keep = height < 0.004
             return moved, keep
