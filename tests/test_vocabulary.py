@@ -97,3 +97,13 @@ def test_sample_is_repeatable_and_varied() -> None:
         assert drawn == [VOCABULARY.sample(category, seed) for seed in range(30)]
         assert len(set(drawn)) > 5
         assert set(drawn) <= set(VOCABULARY.all(category))
+
+
+def test_spread_gives_different_attributes_and_no_more_than_there_are():
+    """If this fails, a larger build repeats subjects or breaks when a category runs out."""
+    vocabulary = VOCABULARY
+    for category in CATEGORIES:
+        few = vocabulary.spread(category, 4, seed=1)
+        assert len({a.prompt for a in few}) == min(4, len(vocabulary.all(category)))
+        assert few == vocabulary.spread(category, 4, seed=1)
+        assert len(vocabulary.spread(category, 10**6, seed=1)) == len(vocabulary.all(category))

@@ -15,6 +15,8 @@ from perse._build_folder import BuildFolder, sha256
 from perse.errors import PerseError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from perse.dataset import Attribute, Motion
 
 Preset = Literal["tiny", "demo", "full", "paper"]
@@ -125,7 +127,7 @@ def summary(out: Path, metrics: dict) -> list[str]:
 # --- stages ---
 
 
-def _photo(config: BuildConfig) -> tuple[object, str]:
+def _photo(config: BuildConfig) -> tuple[Path | np.ndarray, str]:
     """The photo to capture (a path, or a bundled picture as an array) and its name."""
     if (config.photo is None) == (config.portrait is None):
         raise PerseError(
@@ -155,7 +157,7 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _capture(photo: object, name: str, config: BuildConfig, out: Path) -> None:
+def _capture(photo: Path | np.ndarray, name: str, config: BuildConfig, out: Path) -> None:
     from perse.capture import capture, fit_overlay, parts_overlay
     from perse.viewer import save_image
 

@@ -52,6 +52,11 @@ class Vocabulary:
         every = self.all(category)
         return every[random.Random(f"{category}/{seed}").randrange(len(every))]
 
+    def spread(self, category: str, count: int, seed: int) -> list[Attribute]:
+        """`count` different ones of :meth:`all` in a random order, or as many as there are."""
+        every = self.all(category)
+        return random.Random(f"{category}/{seed}").sample(every, min(count, len(every)))
+
     def all(self, category: str) -> tuple[Attribute, ...]:
         """Every attribute of a category that the studio draws, in a fixed order, each once."""
         _table(category)

@@ -59,6 +59,5 @@ class Sampler:
     def _subject(self, step: int, part: int) -> int:
         offset = step_rng(self.seed, 0, 0).random()
         position = (offset + 0.6180339887498949 * (step + 0.5 * part)) % 1.0
-        return int(
-            min(np.searchsorted(np.cumsum(self.weights), position, side="right"), len(self.weights) - 1)
-        )
+        subject = int(np.searchsorted(np.cumsum(self.weights), position, side="right"))
+        return min(subject, len(self.weights) - 1)

@@ -17,7 +17,7 @@ from PIL import Image
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Dataset, Subject
 from perse.viewer.media import save_image, to_uint8
-from perse.viewer.sheet import Caption, captioned, flow, heading, hstack, resize, table, vstack
+from perse.viewer.sheet import Caption, captioned, flow, heading, hstack, resize, short, table, vstack
 
 WIDTH = 1600
 CELL = 128
@@ -41,7 +41,7 @@ def write_report(avatar: Avatar, dataset: Dataset, out: Path, metrics: dict[str,
         ),
         (
             "Turning and speaking",
-            "the reference avatar, yaw -25 to +25 degrees; closed, open, smiling, blinking, looking up",
+            "the reference avatar, yaw -25 to +25 degrees, and five expressions",
             painter.motion(),
         ),
         (
@@ -83,13 +83,23 @@ class _Painter:
 
     def portrait(self) -> np.ndarray:
         portrait = self._dataset.portrait
-        shown = [("the photo", portrait.image)]
+        half = (WIDTH - 8) // 2
+        avatar = self._draw(self._avatar.reference, portrait.expr[None], portrait.pose[None], half // 2)[0]
+        rows = [
+            hstack(
+                [captioned(resize(portrait.image, half // 2), "the photo"), captioned(avatar, "the avatar")],
+                8,
+            )
+        ]
         for name, file in (("fitted head", "fit.jpg"), ("parts", "parts_overlay.jpg")):
             path = self._out / "portrait" / file
             if path.is_file():
-                shown.append((name, np.asarray(Image.open(path).convert("RGB"))))
-        avatar = self._draw(self._avatar.reference, portrait.expr[None], portrait.pose[None], 394)[0]
-        return hstack([captioned(resize(p, 394), name) for name, p in [*shown, ("the avatar", avatar)]], 8)
+                picture = Image.open(path).convert("RGB")
+                height = round(half * picture.height / picture.width)
+                rows.append(
+                    captioned(np.asarray(picture.resize((half, height), Image.Resampling.LANCZOS)), name)
+                )
+        return hstack([rows[0], vstack(rows[1:], 6)], 8) if len(rows) > 1 else rows[0]
 
     def motion(self) -> np.ndarray:
         expr, pose = self._rest()
@@ -147,11 +157,13 @@ class _Painter:
             prompts = self._avatar.learned(category)
             if not prompts:
                 continue
-            ends = [self._avatar.look(**{category: prompts[0]})]
-            ends.append(
-                self._avatar.look(**{category: prompts[1]}) if len(prompts) > 1 else self._avatar.reference
-            )
-            rows.append(captioned(self._strip(*ends, steps), f"{category}: {' → '.join(prompts[:2])}"))
+            first = self._avatar.look(**{category: prompts[0]})
+            if len(prompts) > 1:
+                second = self._avatar.look(**{category: prompts[1]})
+            else:
+                second = self._avatar.reference
+            title = f"{category}: {' → '.join(short(p) for p in prompts[:2])}"
+            rows.append(captioned(self._strip(first, second, steps), title))
         return flow(rows, WIDTH, gap=12)
 
     def _strip(self, a: Look, b: Look, steps: int) -> np.ndarray:
@@ -182,7 +194,7 @@ class _Painter:
             }
             look = self._avatar.look(**picked)
             drawn = self._draw(look, motion.expr[frames], motion.pose[frames], 194)
-            cells.append(captioned(hstack(drawn), " + ".join(picked.values()), 13))
+            cells.append(captioned(hstack(drawn), " + ".join(short(p) for p in picked.values()), 13))
         return flow(cells, WIDTH, gap=12) if cells else Caption("nothing to combine").draw(WIDTH)
 
 

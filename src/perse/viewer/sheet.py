@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,11 @@ def hstack(pictures: Sequence[np.ndarray], gap: int = 0) -> np.ndarray:
 def vstack(pictures: Sequence[np.ndarray], gap: int = 0) -> np.ndarray:
     """Pictures below one another on white; unequal widths are filled on the right."""
     return hstack([p.transpose(1, 0, 2) for p in pictures], gap).transpose(1, 0, 2)
+
+
+def short(prompt: str) -> str:
+    """A prompt without what all prompts begin with."""
+    return re.sub(r"^a person (with|wearing)( an?)? ", "", prompt)
 
 
 @dataclass(frozen=True)

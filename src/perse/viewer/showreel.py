@@ -13,6 +13,7 @@ from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Motion
 from perse.splat import Camera
 from perse.viewer.media import to_uint8, write_video
+from perse.viewer.sheet import short
 
 HOLD, BLEND = 16, 12
 
@@ -23,11 +24,11 @@ def tour(avatar: Avatar) -> list[tuple[str, Look]]:
     by_category = {c: avatar.learned(c) for c in CATEGORIES}
     for category, prompts in by_category.items():
         if prompts:
-            stops.append((prompts[0], avatar.look(**{category: prompts[0]})))
+            stops.append((short(prompts[0]), avatar.look(**{category: prompts[0]})))
     for pair in (("hat", "beard"), ("hair", "headphones")):
         chosen = {c: by_category[c][-1] for c in pair if by_category[c]}
         if len(chosen) == 2:
-            stops.append((" + ".join(chosen.values()), avatar.look(**chosen)))
+            stops.append((" + ".join(short(p) for p in chosen.values()), avatar.look(**chosen)))
     return [*stops, stops[0]]
 
 
@@ -50,8 +51,9 @@ def _frames(avatar: Avatar, motion: Motion, camera: Camera, size: int) -> Iterat
 
 def _caption(picture: np.ndarray, text: str) -> np.ndarray:
     canvas = Image.fromarray(picture)
-    font = ImageFont.load_default(size=max(11, picture.shape[0] // 28))
-    ImageDraw.Draw(canvas).text((8, picture.shape[0] - 1.7 * font.size), text, fill=(40, 42, 48), font=font)
+    size = max(11, picture.shape[0] // 28)
+    where = (8, picture.shape[0] - 1.7 * size)
+    ImageDraw.Draw(canvas).text(where, text, fill=(40, 42, 48), font=ImageFont.load_default(size=size))
     return np.asarray(canvas)
 
 
