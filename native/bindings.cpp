@@ -115,6 +115,7 @@ void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scal
 
 NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);  // graphs that are alive when Python ends are no mistake
+  perse::uses_own_threads();  // looks for OpenMP and starts to watch for forks, before anything forks
   m.doc() = "Gaussian splatting on the CPU; use it through perse.splat.rasterize.";
   nb::class_<StateHandle>(m, "RenderState");
   m.def("instruction_sets", &perse::instruction_sets, "Names of the kernels that run here, the fastest first.");

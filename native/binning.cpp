@@ -49,7 +49,9 @@ std::pair<const uint32_t*, int> sort_by_depth(int count, const float* depths, Bi
 
 void bin_gaussians(int count, const float* depths, const TileRect* rects, int parts, BinningScratch& scratch,
                    TileLists& lists) {
-  const auto [order, drawn] = sort_by_depth(count, depths, scratch);
+  const std::pair<const uint32_t*, int> sorted = sort_by_depth(count, depths, scratch);
+  const uint32_t* order = sorted.first;
+  const int drawn = sorted.second;
   const int tiles = lists.tiles(), tiles_x = lists.tiles_x;
   uint32_t* begin = lists.begin.resize(tiles + 1);
   lists.end.resize(tiles);
@@ -57,11 +59,11 @@ void bin_gaussians(int count, const float* depths, const TileRect* rects, int pa
   TileRect* sorted_rects = scratch.sorted_rects.resize(drawn);
 
   // Each part takes a contiguous range of the depth order: it counts, then writes behind the parts before it.
-  const auto range = [drawn = drawn, parts](int part) {
+  const auto range = [=](int part) {
     const int64_t size = drawn;
     return std::pair<int, int>(size * part / parts, size * (part + 1) / parts);
   };
-  const auto for_each_tile = [=, order = order](int part, auto&& visit) {
+  const auto for_each_tile = [=](int part, auto&& visit) {
     const auto [first, last] = range(part);
     for (int k = first; k < last; ++k) {
       const TileRect rect = sorted_rects[k];

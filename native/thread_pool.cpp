@@ -144,31 +144,28 @@ using OpenMpParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 std::atomic<bool> own_threads_wanted{false};
 std::atomic<bool> is_forked_child{false};
 
-OpenMpParallel find_openmp() {
 #if defined(_WIN32)
-  return nullptr;
+OpenMpParallel prepare_and_find_openmp() { return nullptr; }
 #else
-  return reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-#endif
-}
-
 // A forked child has none of its parent's threads: it leaks the parent's (unusable) pool and starts over.
 void after_fork() {
   current_pool.store(nullptr);
   is_forked_child.store(true);
 }
 
-OpenMpParallel openmp() {
-  static const OpenMpParallel found = [] {
-#if !defined(_WIN32)
-    pthread_atfork(nullptr, nullptr, after_fork);
+OpenMpParallel prepare_and_find_openmp() {
+  pthread_atfork(nullptr, nullptr, after_fork);
+  return reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+}
 #endif
-    return find_openmp();
-  }();
+
+OpenMpParallel openmp() {
+  static const OpenMpParallel found = prepare_and_find_openmp();
   return own_threads_wanted || is_forked_child ? nullptr : found;
 }
 
 struct OpenMpTask {
+  OpenMpTask(const std::function<void(int)>& work, int parts) : work(work), parts(parts) {}
   const std::function<void(int)>& work;
   const int parts;
   std::atomic<int> next_part{0};
@@ -194,7 +191,7 @@ void run_parts(int parts, const std::function<void(int)>& work) {
   if (parts < 2) {
     for (int part = 0; part < parts; ++part) work(part);
   } else if (const OpenMpParallel parallel = openmp()) {
-    OpenMpTask task{work, parts};
+    OpenMpTask task(work, parts);
     parallel(run_openmp_task, &task, static_cast<unsigned>(parts), 0);
     if (task.error) std::rethrow_exception(task.error);
   } else {
