@@ -13,11 +13,10 @@ from typing import Any
 from perse.dataset import Attribute
 from perse.dataset.labels import CATEGORIES
 from perse.errors import PerseError
+from perse.studio.parts._params import Params
 from perse.studio.puppet import Puppet
 
 __all__ = ["ORDER", "Params", "apply", "apply_all", "build", "params_of"]
-
-from perse.studio.parts._params import Params
 
 ORDER = ("nose", "mouth", "eyebrows", "beard", "clothes", "hair", "earrings", "headphones", "hat")
 """In which order several edits are made: what is worn comes after the hair it presses."""

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from perse.studio._geometry import subdivision, triangle_discs
 from perse.studio.groups import Rooted, Skinned, SurfaceDiscs
 from perse.studio.parts._shade import UP, Density, tint_skin
-from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep, unit
+from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep, tensor, unit
 from perse.studio.puppet import PHOTO_CLOTHES, label_code
 
 BARED = "skin_bared"
@@ -28,15 +28,12 @@ class Edge:
     """Template y in front of the neck."""
     back: float
     """Template y behind it."""
-    dip: float = 0.0
-    """Metres that the front middle hangs lower (an open shirt)."""
 
     def height(self, template: Array) -> Array:
         """[N] how far template points are above the edge."""
         share = (0.03 - template[:, 2]) / 0.095
         line = self.front + (self.back - self.front) * np.clip(share, -0.6, 1.2)
-        opening = self.dip * np.clip(1 - np.abs(template[:, 0]) / 0.045, 0, 1) * (template[:, 2] > -0.02)
-        return template[:, 1] - (line - opening)
+        return template[:, 1] - line
 
 
 @dataclass(frozen=True)
@@ -84,15 +81,15 @@ def bare_skin(sitter: Sitter, covered: Array, edge: Edge) -> None:
         return
     patch = SurfaceDiscs(
         face=torch.from_numpy(face[missing]),
-        bary=_f(bary[missing]),
-        k=_f(cuts[missing]),
+        bary=tensor(bary[missing]),
+        k=tensor(cuts[missing]),
         opacities=torch.full((int(missing.sum()),), 0.97),
         colors=torch.zeros(int(missing.sum()), 3),
         labels=torch.full((int(missing.sum()),), label_code("skin"), dtype=torch.uint8),
     )
     colours = neck.colours(patch)
     colours *= 1 + np.random.default_rng(3).normal(0, 0.012, (len(colours), 1))
-    puppet.add(BARED, replace(patch, colors=_f(np.clip(colours, 0, 1))))
+    puppet.add(BARED, replace(patch, colors=tensor(np.clip(colours, 0, 1))))
 
 
 class _Neck:
@@ -157,20 +154,20 @@ def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) ->
     hem = smoothstep(below, -0.004, 0.006)
     offset, normals = _folded(sitter, roots.points, roots.normals, below, cloth, seed)
     means = roots.points + roots.normals * ((cloth.thickness + offset) * (0.35 + 0.65 * hem))[:, None]
-    quats, sigma = triangle_discs(_f(sitter.rest), sitter.puppet.faces)
+    quats, sigma = triangle_discs(tensor(sitter.rest), sitter.puppet.faces)
     in_plane = sigma[torch.from_numpy(face)].double().numpy() * (1.9 / cuts)[:, None]
     rng = np.random.default_rng([seed, 31])
     base = cloth.pattern(roots.points) if cloth.pattern is not None else np.full((len(face), 3), 0.5)
     grain = 1 + rng.normal(0, cloth.grain, (len(face), 1))
     light = (0.30 + 0.66 * sitter.shade(normals, 0.3, 1.2)) * under_the_head(sitter, means, normals)
     return Skinned(
-        means=_f(means),
+        means=tensor(means),
         quats=quats[torch.from_numpy(face)],
-        scales=_f(np.c_[in_plane, np.full(len(face), 3e-4)]),
+        scales=tensor(np.c_[in_plane, np.full(len(face), 3e-4)]),
         opacities=torch.full((len(face),), 0.97),
-        colors=_f(np.clip(base * grain * light[:, None] * sitter.exposure, 0, 1)),
+        colors=tensor(np.clip(base * grain * light[:, None] * sitter.exposure, 0, 1)),
         labels=torch.full((len(face),), label_code("clothes"), dtype=torch.uint8),
-        weights=_f(body_weights(sitter, face, bary)),
+        weights=tensor(body_weights(sitter, face, bary)),
     )
 
 
@@ -292,7 +289,3 @@ def neck_ring(sitter: Sitter, edge: Edge) -> tuple[Array, Array]:
         normals[k] = (roots.normals * near[:, None]).sum(0) / near.sum()
     points = ndimage.gaussian_filter1d(points, 2.0, axis=0, mode="wrap")
     return points, unit(ndimage.gaussian_filter1d(normals, 3.0, axis=0, mode="wrap"))
-
-
-def _f(array: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

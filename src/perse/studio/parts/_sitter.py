@@ -228,6 +228,11 @@ def wander(points: Array, seed: int, frequency: float) -> Array:
     return total / 3
 
 
+def tensor(array: Array) -> torch.Tensor:
+    """The array as float32 torch."""
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
 def quat_axis(quats: Array, axis: int) -> Array:
     """The images [N, 3] of a basis vector under unit quaternions [N, 4]."""
     w, x, y, z = quats.T

@@ -11,7 +11,9 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from perse.studio._geometry import matrix_to_quat
-from perse.studio.parts._sitter import Array, unit
+from perse.studio.groups import Rooted
+from perse.studio.parts._sitter import Array, Roots, tensor, unit
+from perse.studio.puppet import Puppet, label_code
 
 
 @dataclass(frozen=True)
@@ -117,3 +119,20 @@ def frizz(strands: Array, amount: float, rng: np.random.Generator) -> Array:
     noise = np.cumsum(noise, 1) / np.sqrt(np.arange(1, strands.shape[1] + 1))[None, :, None]
     along = np.linspace(0, 1, strands.shape[1])[None, :, None]
     return strands + noise * amount * along
+
+
+def rooted(
+    puppet: Puppet, segments: Segments, roots: Roots, colours: Array, opacity: float, label: str
+) -> Rooted:
+    """Segments as a group that rides on the triangles of its roots."""
+    count = len(segments.means)
+    return puppet.root(
+        torch.from_numpy(roots.face[segments.strand]),
+        tensor(roots.bary[segments.strand]),
+        tensor(segments.means),
+        tensor(segments.quats),
+        tensor(segments.scales),
+        opacities=torch.full((count,), opacity),
+        colors=tensor(colours),
+        labels=torch.full((count,), label_code(label), dtype=torch.uint8),
+    )

@@ -12,7 +12,7 @@ from perse.studio._geometry import tangent_discs
 from perse.studio.groups import Skinned
 from perse.studio.parts._colours import RGB
 from perse.studio.parts._shade import Density, disc_areas
-from perse.studio.parts._sitter import NECK, Array, Sitter, smoothstep, unit
+from perse.studio.parts._sitter import NECK, Array, Sitter, smoothstep, tensor, unit
 from perse.studio.puppet import label_code
 
 
@@ -61,7 +61,7 @@ def lit(sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Array | No
     means, quats, scales, colours, opacities = [], [], [], [], []
     for sheet in sheets:
         du, dv = _tangents(sheet)
-        q, s = tangent_discs(_f(du), _f(dv), spread=sheet.spread, cap=0.02)
+        q, s = tangent_discs(tensor(du), tensor(dv), spread=sheet.spread, cap=0.02)
         normal = unit(np.cross(du, dv)) if sheet.normals is None else unit(sheet.normals.reshape(-1, 3))
         flat = sheet.points.reshape(-1, 3)
         behind = np.broadcast_to(sheet.inside, sheet.points.shape).reshape(-1, 3)
@@ -69,10 +69,10 @@ def lit(sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Array | No
         normal = normal * np.where(sign == 0, 1, sign)
         if sheet.both_sides:
             normal = normal * np.where((normal @ sitter.view)[:, None] < 0, -1, 1)
-        means.append(_f(flat))
+        means.append(tensor(flat))
         quats.append(q)
         scales.append(s)
-        colours.append(_f(colour_of(sitter, sheet, normal)))
+        colours.append(tensor(colour_of(sitter, sheet, normal)))
         opacities.append(torch.full((len(flat),), sheet.material.opacity))
     count = sum(len(m) for m in means)
     if weights is None:
@@ -84,7 +84,7 @@ def lit(sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Array | No
         opacities=torch.cat(opacities),
         colors=torch.cat(colours).clamp(0, 1),
         labels=torch.full((count,), label_code(label), dtype=torch.uint8),
-        weights=_f(weights),
+        weights=tensor(weights),
     )
 
 
@@ -172,7 +172,3 @@ def density_of(group: Skinned, cell: float = 0.006, solidity: float = 3.0) -> De
     """The optical depth of a solid part; ``solidity`` is that of crossing it once."""
     scales = group.scales.numpy().astype(float)
     return Density.of(group.means.numpy().astype(float), solidity * disc_areas(scales), cell)
-
-
-def _f(array: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

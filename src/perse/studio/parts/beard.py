@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
 
-from perse.studio.groups import Rooted, SurfaceDiscs
+from perse.studio.groups import SurfaceDiscs
 from perse.studio.parts import _colours
 from perse.studio.parts._params import Params
 from perse.studio.parts._shade import Density, hair_light, segment_areas, self_shadow, tint_skin
 from perse.studio.parts._sitter import Array, Roots, Sitter, regions_mask, smoothstep, unit, wander
-from perse.studio.parts._strands import Segments, gather, lock_of, segments_of
-from perse.studio.puppet import Puppet, label_code
+from perse.studio.parts._strands import Segments, gather, lock_of, rooted, segments_of
+from perse.studio.puppet import Puppet
 from perse.studio.regions import LIPS_OUTER
 
 GROUP = "beard"
@@ -92,7 +91,7 @@ def build(puppet: Puppet, params: BeardParams, seed: int, detail: float = 1.0) -
     width = params.width * (0.6 + 0.4 * where.density(roots.template)) / np.sqrt(min(detail, 1.0))
     segments = segments_of(hairs, width, taper=0.55, overlap=0.6)
     colours = _colour(sitter, params, segments, roots, rng)
-    puppet.add(GROUP, _group(puppet, params, segments, roots, colours))
+    puppet.add(GROUP, rooted(puppet, segments, roots, colours, params.opacity, "beard"))
     _tint(sitter, params, where)
 
 
@@ -219,27 +218,6 @@ def _colour(
     return np.clip(colour * (env * shadow * root)[:, None] * sitter.exposure, 0, 1)
 
 
-def _group(puppet: Puppet, params: BeardParams, segments: Segments, roots: Roots, colours: Array) -> Rooted:
-    return rooted(puppet, segments, roots, colours, params.opacity, "beard")
-
-
-def rooted(
-    puppet: Puppet, segments: Segments, roots: Roots, colours: Array, opacity: float, label: str
-) -> Rooted:
-    """Segments as a group that rides on the triangles of its roots."""
-    count = len(segments.means)
-    return puppet.root(
-        torch.from_numpy(roots.face[segments.strand]),
-        _f(roots.bary[segments.strand]),
-        _f(segments.means),
-        _f(segments.quats),
-        _f(segments.scales),
-        opacities=torch.full((count,), opacity),
-        colors=_f(colours),
-        labels=torch.full((count,), label_code(label), dtype=torch.uint8),
-    )
-
-
 def _tint(sitter: Sitter, params: BeardParams, where: _Where) -> None:
     """Let the skin take some of the hair's colour: no bare skin between hairs, no cut-out edge."""
     skin = sitter.puppet.groups.get("skin")
@@ -258,7 +236,3 @@ def _dense(outline: Array, steps: int = 8) -> Array:
     """A closed polyline sampled ``steps`` times a segment."""
     t = np.arange(steps)[None, :, None] / steps
     return (outline[:, None] * (1 - t) + np.roll(outline, -1, 0)[:, None] * t).reshape(-1, 3)
-
-
-def _f(array: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

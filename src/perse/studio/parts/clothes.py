@@ -260,8 +260,7 @@ def _shirt(sitter: Sitter, params: ClothesParams, edge: Edge, colour: Array, det
     )
     axis = np.array([0.0, ring[:, 1].mean() - 0.03, ring[:, 2].mean()])
     seam = 1 - 0.14 * np.exp(-(((share - 0.88) / 0.02) ** 2)) - 0.25 * smoothstep(share, 0.95, 1.0)
-    near_middle = from_front[None] - 0.0
-    front_edge = 1 - 0.22 * (1 - smoothstep(near_middle, 0.0, 0.06)) * smoothstep(share, 0.1, 0.3)
+    front_edge = 1 - 0.22 * (1 - smoothstep(from_front[None], 0.0, 0.06)) * smoothstep(share, 0.1, 0.3)
     shade = seam * front_edge * (0.84 + 0.16 * smoothstep(share, 0.0, 0.1))
     half = columns // 2
     leaves = [

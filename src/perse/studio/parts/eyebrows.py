@@ -15,8 +15,7 @@ from perse.studio.parts import _colours
 from perse.studio.parts._params import Params
 from perse.studio.parts._shade import tint_skin
 from perse.studio.parts._sitter import Array, Roots, Sitter, smoothstep, unit
-from perse.studio.parts._strands import segments_of
-from perse.studio.parts.beard import rooted
+from perse.studio.parts._strands import rooted, segments_of
 from perse.studio.puppet import Puppet, label_code
 from perse.studio.regions import LEFT_BROW, RIGHT_BROW
 

@@ -20,6 +20,7 @@ from perse.studio.parts._sitter import (
     Sitter,
     regions_mask,
     smoothstep,
+    tensor,
     unit,
     wander,
 )
@@ -325,13 +326,13 @@ def _group(segments: Segments, colours: Array, inner: Array) -> Skinned:
     weights[:, NECK], weights[:, ROOT] = on_head, 1 - on_head
     tip = (1 - 0.35 * smoothstep(segments.along, 0.8, 1.0)) * (0.55 + 0.45 * inner)[segments.strand]
     return Skinned(
-        means=_f(segments.means),
-        quats=_f(segments.quats),
-        scales=_f(segments.scales),
-        opacities=_f(0.88 * tip),
-        colors=_f(colours),
+        means=tensor(segments.means),
+        quats=tensor(segments.quats),
+        scales=tensor(segments.scales),
+        opacities=tensor(0.88 * tip),
+        colors=tensor(colours),
         labels=torch.full((len(y),), label_code("hair"), dtype=torch.uint8),
-        weights=_f(weights),
+        weights=tensor(weights),
     )
 
 
@@ -345,7 +346,3 @@ def _undercoat(sitter: Sitter, params: HairParams) -> None:
     strength = 0.85 * smoothstep(weight, 0.15, 1.0) * smoothstep(params.length, 0.0, 0.03)
     colour = np.array([params.red, params.green, params.blue]) * 0.40 * sitter.exposure
     tint_skin(sitter, strength, colour)
-
-
-def _f(array: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -97,7 +97,7 @@ def build(puppet: Puppet, params: HatParams, seed: int, detail: float = 1.0) -> 
     elif params.cap > params.beanie:
         sheets = _cap(seat, params, grid)
     else:
-        sheets = _beanie(seat, params, grid, seed)
+        sheets = _beanie(seat, params, grid)
     seat.press_hair(puppet)
     group = lit(sitter, sheets, "hat")
     puppet.add(GROUP, group)
@@ -209,7 +209,7 @@ def _dome(seat: _Seat, params: HatParams, grid: _Grid, low: float) -> tuple[Arra
     return polar, angle, directions, radius + params.slack * np.exp(-((polar / 0.75) ** 2))
 
 
-def _beanie(seat: _Seat, params: HatParams, grid: _Grid, seed: int) -> list[Sheet]:
+def _beanie(seat: _Seat, params: HatParams, grid: _Grid) -> list[Sheet]:
     """A knitted dome with a turned-up edge."""
     polar, angle, directions, radius = _dome(seat, params, grid, low=0.004)
     height = polar[-1, 0] - polar
