@@ -57,7 +57,7 @@ _STYLES: dict[str, BeardParams] = {
     "moustache": BeardParams(chin=0.0, jaw=0.0, cheeks=0.0, length=0.010),
     "chin curtain": BeardParams(moustache=0.0, cheeks=0.25, length=0.011),
     "stubble": BeardParams(
-        length=0.0011, hairs=24000, width=0.00010, lift=0.75, locks=0.0, tint=0.36, opacity=0.48
+        length=0.0011, hairs=20000, width=0.00009, lift=0.75, locks=0.0, tint=0.34, opacity=0.36
     ),
 }
 _LENGTH = {"short": 0.5, "long": 1.9}
