@@ -22,7 +22,14 @@ class SplitMLP(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, latent: int, width: int, depth: int, outputs: int, skip: int | None = None
+        self,
+        inputs: int,
+        latent: int,
+        width: int,
+        depth: int,
+        outputs: int,
+        skip: int | None = None,
+        output_bias: bool = True,
     ) -> None:
         """`depth` hidden layers of `width`; the input enters again before hidden layer `skip` where given."""
         super().__init__()
@@ -32,7 +39,7 @@ class SplitMLP(nn.Module):
         self.hidden = nn.ModuleList(
             nn.Linear(width + (inputs if i == self.skip else 0), width) for i in range(1, depth)
         )
-        self.last = nn.Linear(width, outputs)
+        self.last = nn.Linear(width, outputs, bias=output_bias)
 
     def initialize(self, generator: torch.Generator, output_std: float) -> None:
         """He initialisation of the hidden layers; outputs start near zero with the given deviation."""
@@ -43,7 +50,8 @@ class SplitMLP(nn.Module):
                 if layer.bias is not None:
                     layer.bias.zero_()
             self.last.weight.copy_(torch.randn(self.last.weight.shape, generator=generator) * output_std)
-            self.last.bias.zero_()
+            if self.last.bias is not None:
+                self.last.bias.zero_()
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Points [..., inputs] and one code [latent] -> [..., outputs]."""

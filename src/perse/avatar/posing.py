@@ -68,7 +68,9 @@ class PoseMLP(nn.Module):
     """MLP_pose (Eq. 25): small changes of rotation, scale, opacity and colour with a point's displacement.
 
     Every change is bounded by a tanh, so that a pose never seen in training cannot make points jump in or out.
-    With `latent` = 0 it takes no code: a changed hat then cannot recolour the face.
+    With `latent` = 0 it takes no code: a changed hat then cannot recolour the face. A point that does not move
+    does not change: otherwise the network would carry what belongs to the canonical points, and playback without
+    it would look wrong.
     """
 
     BOUNDS = (0.1,) * 4 + (0.3,) * 3 + (0.5,) + (1.0,) * 3
@@ -80,12 +82,13 @@ class PoseMLP(nn.Module):
 
     def __init__(self, latent: int, width: int, depth: int) -> None:
         super().__init__()
-        self.net = SplitMLP(3, latent, width, depth, len(self.BOUNDS))
+        self.net = SplitMLP(3, latent, width, depth, len(self.BOUNDS), output_bias=False)
         self.register_buffer("bounds", torch.tensor(self.BOUNDS), persistent=False)
 
     def forward(self, displacement: Tensor, z: Tensor | None) -> tuple[Tensor, ...]:
         """Displacements [..., N, 3] in metres -> changes of quats, log scales, opacity, colours."""
-        out = torch.tanh(self.net(displacement * self.INPUT_SCALE, z)) * self.bounds
+        at_rest = self.net(displacement.new_zeros(1, 3), z)
+        out = torch.tanh(self.net(displacement * self.INPUT_SCALE, z) - at_rest) * self.bounds
         quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
         return quats, scales, opacity[..., 0], colors
 

@@ -53,7 +53,7 @@ def start_from_images(context: Context) -> Start:
         for other in others:
             rows = context.cast.known_subjects(other)
             if rows and None not in rows and None in subjects:
-                places = [len(subjects) + extra.index(s) for s in rows]
+                places = [len(subjects) + extra.index(s) for s in rows if s is not None]
                 shifts = _shifts(carved.occupied[:, kept], subjects.index(None), places)
                 yields[category, other] = YieldStart(Known(rows, shifts))
     yields = {pair: y for pair, y in yields.items() if pair[1] in layers}

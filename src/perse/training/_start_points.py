@@ -28,6 +28,7 @@ from perse.avatar.start import (
 )
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
 from perse.errors import PerseError
+from perse.head import PARTS
 from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
 
@@ -47,6 +48,8 @@ REACH = 0.008
 """Metres around changed base points that a category may change too."""
 HAIR_REACH = 0.015
 """Metres within which hair of another style does as the reference's hair does under a hat."""
+COVER_ANGLE = 0.08
+"""Radians (as seen from the skull's middle) from a hat's points within which it covers the hair."""
 CHANGED_COLOR, CHANGED_OFFSET = 0.25, 3e-4
 """Smallest differences that count: colour logit, metres."""
 
@@ -69,9 +72,11 @@ def start_from_points(context: Context) -> Start:
     for layer_name, other in YIELDS:
         subjects = context.cast.known_subjects(other)
         if layer_name in layers and other in layers and None not in subjects:
-            hair = [parts[context.cast.subject_index(s)] for s in subjects]
-            hair = [p[p.labels == LABEL_CODE[layer_name]] for p in hair]
-            yields[layer_name, other] = _yield(layers[layer_name], subjects, hair)
+            worn = [parts[context.cast.subject_index(s)] for s in subjects]
+            hair = [p[p.labels == LABEL_CODE[layer_name]] for p in worn]
+            hats = [p[p.labels == LABEL_CODE[other]] if other == "hat" else p[:0] for p in worn]
+            covers = [_covered(context, layers[layer_name].points.means, hat) for hat in hats]
+            yields[layer_name, other] = _yield(layers[layer_name], subjects, hair, covers)
     actions = {}
     for category in (*POINT_CATEGORIES, "mouth", "nose"):
         subjects = context.cast.known_subjects(category)
@@ -289,24 +294,43 @@ def _shown(points: Points, cloud: SubjectPoints, spacing: np.ndarray) -> Tensor:
     return values
 
 
-def _yield(layer: LayerStart, subjects: list[int | None], hair: list[SubjectPoints]) -> YieldStart:
-    """Shifts of the hair's opacity under each hat: what the reference's hair loses or gains; others follow it."""
-    reference = layer.known.values[layer.known.subjects.index(None)] if None in layer.known.subjects else None
-    if reference is None:
+def _yield(
+    layer: LayerStart, subjects: list[int | None], hair: list[SubjectPoints], covers: list[Tensor]
+) -> YieldStart:
+    """Shifts of the hair's opacity under each hat.
+
+    The reference's hair loses or gains what the hat's subject says. Hair of other styles, which nobody has seen
+    under the hat, loses what lies where the reference's hair was lost, and what the hat covers (`covers`, [n] each).
+    """
+    if None not in layer.known.subjects:
         return YieldStart(Known(subjects, torch.zeros(len(subjects), len(layer.points))))
-    shown = reference[:, 0] > 0
+    reference = layer.known.values[layer.known.subjects.index(None)][:, 0]
+    shown = reference > 0
     means = layer.points.means.numpy()
     spacing = nearest_gap(means)
-    own = cKDTree(means[shown.numpy()])
-    distance, nearest = own.query(means)
+    distance, nearest = cKDTree(means[shown.numpy()]).query(means)
     near = torch.from_numpy(distance < HAIR_REACH)
     shifts = []
-    for cloud in hair:
+    for cloud, covered in zip(hair, covers):
         values = _shown(layer.points, cloud, spacing)[:, 0]
-        shift = torch.where((values > 0) != shown, values - reference[:, 0], 0.0)
+        shift = torch.where((values > 0) != shown, values - reference, 0.0)
         follow = shift[shown][torch.from_numpy(nearest)].clamp_max(0.0)
-        shifts.append(torch.where(shown | (shift > 0), shift, torch.where(near, follow, 0.0)))
+        follow = torch.where(near, follow, 0.0)
+        follow = torch.where(covered & (values < 0), HIDDEN_LOGIT - VISIBLE_LOGIT, follow)
+        shifts.append(torch.where(shown | (shift > 0), shift, follow))
     return YieldStart(Known(subjects, torch.stack(shifts)))
+
+
+def _covered(context: Context, points: Tensor, cover: SubjectPoints) -> Tensor:
+    """Points [n] bool that a hat covers: it lies in their direction, seen from the middle of the skull."""
+    if len(cover) < MIN_POINTS:
+        return torch.zeros(len(points), dtype=torch.bool)
+    rest = context.rest_vertices
+    middle = rest[(context.head.vertex_part == PARTS.index("skin")) & (rest[:, 1] > 0)].mean(0)
+    normalize = torch.nn.functional.normalize
+    tree = cKDTree(normalize(cover.means - middle, dim=1).numpy())
+    distance, _ = tree.query(normalize(points - middle, dim=1).numpy())
+    return torch.from_numpy(distance < COVER_ANGLE)
 
 
 # ---- actions on the head ----------------------------------------------------------------------------------

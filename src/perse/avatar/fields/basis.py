@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perse.avatar.latent import LatentSpace
 
 SEPARATOR = "_under_"
-NOISE = 1e-3
+NOISE = 3e-4
 """Size of the random part of new directions: none at all would keep unused ones unused for ever."""
 
 
@@ -112,7 +112,9 @@ class BasisField(nn.Module):
         self.config, self.layout, self.slots = config, layout, slots
         rank = config.rank
         # ModuleDicts, typed above as the mappings they are.
-        self.coefficients = _modules({name: nn.Linear(latent_dim, rank, bias=False) for name in slots})
+        spoken = {*layout.layers, *layout.actions, *(other for _, other in layout.yields)}
+        names = [name for name in slots if name in spoken]  # a category that changes nothing learns nothing
+        self.coefficients = _modules({name: nn.Linear(latent_dim, rank, bias=False) for name in names})
         self.base = PointLayer(layout.base)
         self.layers = _modules({name: CategoryLayer(n, rank) for name, n in layout.layers.items()})
         self.actions = _modules({name: Action(n, rank) for name, n in layout.actions.items()})
@@ -131,7 +133,7 @@ class BasisField(nn.Module):
             self.actions[name].index.copy_(action.index)
         with torch.no_grad():
             self._randomize(generator)
-            for name in self.slots:
+            for name in self.coefficients:
                 solve_category(self, name, start, latent)
         self._targets = {
             name: Binding(p.E.detach().clone(), p.P.detach().clone(), p.W.detach().clone())
@@ -154,7 +156,11 @@ class BasisField(nn.Module):
         """Values of the base and of every layer whose part is there; absent layers are left out before drawing."""
         presence = dict(zip(self.slots, codes.presence))
         there = {name for name, p in zip(self.slots, codes.presence.tolist()) if p > 0}
-        coefficients = {name: self.coefficients[name](codes.z[i]) for i, name in enumerate(self.slots)}
+        coefficients = {
+            name: self.coefficients[name](codes.z[i])
+            for i, name in enumerate(self.slots)
+            if name in self.coefficients
+        }
         live: list[tuple[str, PointLayer]] = [("base", self.base)]
         values = [self._act(self.base.own_values(), coefficients, presence, there)]
         shown = [torch.ones_like(values[0][:, 0])]
