@@ -365,7 +365,7 @@ def report(motion: Motion) -> None:
             "gaze down": degrees[:, 9],
             "gaze across": degrees[:, 10],
         }
-        print(name, len(degrees), {k: (round(v.min(), 1), round(v.max(), 1)) for k, v in spread.items()})
+        print(name, len(degrees), {k: f"{v.min():.1f} to {v.max():.1f}" for k, v in spread.items()})
         print("   yaw histogram", np.histogram(degrees[:, 4], bins=10, range=(-YAW, YAW))[0].tolist())
 
 

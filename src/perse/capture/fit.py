@@ -10,7 +10,11 @@ from torch import Tensor
 
 from perse.capture.model import FitResult, LandmarkModel
 
-IRIS = slice(468, 478)
+_IRIS = list(range(468, 478))
+_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7,
+         263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]  # fmt: skip
+_LIPS = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
+         78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]  # fmt: skip
 _OUTER_EYE_CORNERS = (33, 263)
 
 
@@ -31,9 +35,20 @@ class FitWeights:
     vergence: float = 20.0
     """Per radian by which the eyes differ."""
     iris: float = 1.5
-    """Weight of the ten iris landmarks against one for the others."""
+    """Weight of the ten iris landmarks against one for most others."""
+    lids: float = 3.0
+    """Weight of the landmarks on the rims of the lids: closed eyes must close."""
+    lips: float = 2.0
+    """Weight of the landmarks on the rims of the lips."""
     steps: int = 30
     """Most Gauss-Newton steps."""
+
+
+def landmark_weights(weights: FitWeights) -> Tensor:
+    """[478, 1]"""
+    result = torch.ones(478, 1, dtype=torch.float64)
+    result[_IRIS], result[_LIDS], result[_LIPS] = weights.iris, weights.lids, weights.lips
+    return result
 
 
 # layout of the parameter vector
@@ -109,8 +124,7 @@ def _residual_function(
     weights: FitWeights,
 ) -> Callable[[Tensor], Tensor]:
     """All residuals of the fit as one vector: landmarks, then priors."""
-    per_point = torch.ones(len(target), 1, dtype=torch.float64)
-    per_point[IRIS] = weights.iris
+    per_point = landmark_weights(weights)
     jaw_weight = torch.tensor(weights.jaw, dtype=torch.float64)
 
     def residual(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from perse.capture.fit import IRIS, FitWeights, pose_vector
+from perse.capture.fit import FitWeights, landmark_weights, pose_vector
 from perse.capture.model import LandmarkModel
 
 RIGID_SIZE = 6  # the first parameters of a frame: rotation, translation
@@ -63,8 +63,7 @@ class FrameSolver:
         self._model, self._betas, self._focal, self._centre = model, betas, focal, centre
         weights = weights or FitWeights()
         self._weights = weights
-        self._per_point = torch.ones(478, 1, dtype=torch.float64)
-        self._per_point[IRIS] = weights.iris
+        self._per_point = landmark_weights(weights)
         prior = torch.zeros(_SIZE, dtype=torch.float64)
         prior[_EXPR] = weights.expr
         prior[_JAW] = torch.tensor(weights.jaw, dtype=torch.float64)

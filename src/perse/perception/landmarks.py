@@ -8,6 +8,7 @@ more on a crop around a small face.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from perse import assets
 from perse.errors import PerseError
+from perse.perception._quiet import quiet_native_start
 from perse.perception.crops import Square
 
 ARKIT_NAMES = (
@@ -134,9 +136,13 @@ class _Landmarkers:
         import mediapipe as mp
 
         with self._lock:
-            if max_faces not in self._open:
-                self._open[max_faces] = _open_landmarker(max_faces, video=False)
             picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+            if max_faces not in self._open:
+                with quiet_native_start():
+                    self._open[max_faces] = _open_landmarker(max_faces, video=False)
+                    self._open[max_faces].detect(
+                        picture
+                    )  # the networks start, and talk, at the first picture
             result = self._open[max_faces].detect(picture)
         return _faces(result, rgb.shape[1], rgb.shape[0])
 
@@ -241,8 +247,10 @@ class LandmarkTracker:
     """Follows one face through a video: steadier and faster than looking anew. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._landmarker = _open_landmarker(1, video=True)
+        with quiet_native_start():
+            self._landmarker = _open_landmarker(1, video=True)
         self._last_ms = -1
+        self._fresh = True
 
     def __enter__(self) -> LandmarkTracker:
         return self
@@ -263,5 +271,8 @@ class LandmarkTracker:
         self._last_ms = timestamp_ms
         rgb = as_rgb8(image)
         picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)
-        faces = _faces(self._landmarker.detect_for_video(picture, timestamp_ms), rgb.shape[1], rgb.shape[0])
+        with quiet_native_start() if self._fresh else contextlib.nullcontext():
+            result = self._landmarker.detect_for_video(picture, timestamp_ms)
+        self._fresh = False
+        faces = _faces(result, rgb.shape[1], rgb.shape[0])
         return faces[0] if faces else None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from perse import assets
+from perse.perception._quiet import quiet_native_start
 from perse.perception.crops import Square
 from perse.perception.landmarks import as_rgb8
 
@@ -48,8 +49,10 @@ class _SelfieNet:
     def __init__(self) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._net: Any = Interpreter(model_path=str(assets.path("selfie_multiclass")), num_threads=1)
-        self._net.allocate_tensors()
+        path = str(assets.path("selfie_multiclass"))
+        with quiet_native_start():
+            self._net: Any = Interpreter(model_path=path, num_threads=1)
+            self._net.allocate_tensors()
         self._input = self._net.get_input_details()[0]["index"]
         self._output = self._net.get_output_details()[0]["index"]
         self._lock = threading.Lock()
