@@ -102,7 +102,8 @@ def _pattern(params: ClothesParams, colour: Array) -> Callable[[Array], Array]:
         bar_2 = smoothstep(np.abs((across % 1) - 0.5), 0.23, 0.26)
         thin = np.maximum(_line(down), _line(across))
         check = (1 - 0.42 * (bar_1 + bar_2)) * (1 - thin) + 1.6 * thin
-        return albedo * (1 + params.checks * (check - 1))[:, None]
+        lines = 0.20 * thin * params.checks  # thin light lines show on dark cloth too
+        return albedo * (1 + params.checks * (check - 1))[:, None] + lines[:, None]
 
     return paint
 

@@ -75,8 +75,8 @@ def shape_offsets(sitter: Sitter, params: NoseParams) -> Array:
         * smoothstep(z, tip[2] - 0.03, tip[2] - 0.008)
     )
     offsets = np.zeros_like(t)
-    spread = np.where(params.width > 0, params.width, 0.72 * params.width)
-    offsets[:, 0] += spread * side * (0.0050 * low + 0.0013 * np.exp(-(((along - 0.6) / 0.4) ** 2)) * near)
+    spread = np.where(params.width > 0, params.width, 0.62 * params.width)
+    offsets[:, 0] += spread * side * (0.0058 * low + 0.0015 * np.exp(-(((along - 0.6) / 0.4) ** 2)) * near)
     offsets[:, 2] -= np.maximum(params.width, 0) * 0.0012 * bulb
     slide = smoothstep(1 - along, 0.0, 1.0) * smoothstep(y, base[1] - 0.010, base[1] - 0.001) * near
     offsets[:, 1] -= params.length * 0.0050 * slide
