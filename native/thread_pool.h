@@ -1,7 +1,7 @@
 // Running parts of a call on several threads, without linking an OpenMP runtime.
 //
 // torch keeps OpenMP threads, and they wait awake for milliseconds after each of its operations: threads of our own
-// would have to share the cores with them (measured: 1.6 times slower on two cores). So if torch's OpenMP runtime is in
+// would have to share the cores with them (measured: 1.4 to 1.5 times slower on two cores). So if torch's OpenMP runtime is in
 // the process, its threads do our parts too; it is looked up by name at run time. Otherwise, and in forked children,
 // where that runtime hangs, a pool of our own does.
 #pragma once

@@ -169,6 +169,18 @@ def test_reference_gradients_are_exact():
     assert torch.autograd.gradcheck(render, (*inputs, background), atol=1e-5, rtol=1e-4)
 
 
+def test_reference_has_second_derivatives():
+    """What docs/splat.md offers to those who need them."""
+    gaussians, view = random_gaussians(3, 2, scale=8.0), camera(4, 3)
+    means = gaussians.means.double().requires_grad_()
+    others = [t.double() for t in (gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.colors)]
+
+    def render(means):
+        return rasterize(Gaussians(means, *others), view.to(torch.float64), backend="torch")[0]
+
+    assert torch.autograd.gradgradcheck(render, means, atol=1e-3, rtol=1e-3)
+
+
 def test_extra_channels_blend_as_colours_do(draw):
     gaussians, view = random_gaussians(200, 1, scale=2.0), camera(30, 26)
     extra = torch.cat([gaussians.colors.flip(-1), torch.ones(200, 10)], dim=-1)
