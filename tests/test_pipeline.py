@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from perse._build_folder import BuildFolder
-from perse.dataset import Motion
+from perse.dataset import Motion, default_motion
 from perse.errors import PerseError
 from perse.pipeline import SCALES, BuildConfig, build, select_frames, subjects_of
 
@@ -134,3 +134,14 @@ def test_tiny_build_end_to_end(tmp_path):
     assert metrics["psnr"] > 12
     again = build(BuildConfig(portrait="astronaut", out=out, preset="tiny"), log=quiet)
     assert again.metrics["psnr"] == result.metrics["psnr"]
+
+
+def test_training_frames_hold_the_extremes():
+    """If this fails, the avatar never sees the mouth wide open or the lids closed, and draws them badly."""
+    motion = default_motion()
+    chosen = select_frames(motion, 40, 10)
+    for joint in (4, 6):  # yaw, jaw
+        all_of_it = motion.pose[motion.train, joint]
+        seen = chosen.pose[chosen.train, joint]
+        assert float(seen.max()) > 0.9 * float(all_of_it.max())
+        assert float(seen.min()) <= 0.9 * float(all_of_it.min())

@@ -162,7 +162,7 @@ class _Painter:
                 second = self._avatar.look(**{category: prompts[1]})
             else:
                 second = self._avatar.reference
-            title = f"{category}: {' → '.join(short(p) for p in prompts[:2])}"
+            title = f"{category}: {' to '.join(short(p) for p in prompts[:2])}"
             rows.append(captioned(self._strip(first, second, steps), title))
         return flow(rows, WIDTH, gap=12)
 
