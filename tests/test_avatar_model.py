@@ -103,11 +103,16 @@ def test_positional_encoding_has_octaves() -> None:
 
 def test_pose_mlp_is_bounded() -> None:
     """However far a point is flung, opacity and colour may only move a little (else points pop in unseen poses)."""
-    net = PoseMLP(latent=0, width=8, depth=2)
+    net = PoseMLP(latent=0, width=8, depth=2, pose_code=3)
     net.net.initialize(torch.Generator().manual_seed(0), 50.0)
-    quats, scales, opacity, colors = net(1e3 * torch.randn(20, 3), None)
+    flung, code = 1e3 * torch.randn(2, 20, 3), torch.randn(20, 3)
+    quats, scales, opacity, colors = net(flung, flung, code, None)
     for value, bound in ((quats, 0.1), (scales, 0.3), (opacity, 0.5), (colors, 1.0)):
         assert float(value.detach().abs().max()) <= bound + 1e-6
+    still = torch.zeros(1, 20, 3)
+    assert all(float(v.detach().abs().max()) == 0 for v in net(still, still, code, None)), (
+        "a still point changes"
+    )
 
 
 @pytest.mark.parametrize("kind", ["basis", "mlp"])
@@ -118,7 +123,7 @@ def test_skinning_in_runs_equals_the_heads(tmp_path, kind: str) -> None:
     expr, pose = 0.3 * torch.randn(2, 50), 0.2 * torch.randn(2, 15)
     E, P, W = (torch.cat([getattr(b, n) for b in canonical.bindings]) for n in ("E", "P", "W"))
     expected, rotations = skin(canonical.means, E, P, W, model.joints, expr, pose)
-    means, quats = skin_canonical(canonical, model.joints, expr, pose)
+    means, quats, _ = skin_canonical(canonical, model.joints, expr, pose)
     assert torch.allclose(means, expected, atol=1e-6)
     assert torch.allclose(quats, rotations, atol=1e-5)
 

@@ -55,7 +55,7 @@ class AvatarModel(nn.Module):
         slots = config.latent.categories
         self._field = make_field(config.field, layout, slots, config.latent.dim)
         latent = len(slots) * config.latent.dim if config.pose_takes_code else 0
-        self.pose_mlp = PoseMLP(latent, config.pose_width, config.pose_depth)
+        self.pose_mlp = PoseMLP(latent, config.pose_width, config.pose_depth, config.field.pose_code)
         self.register_buffer("joints", torch.zeros(5, 3))
 
     @property

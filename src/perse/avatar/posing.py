@@ -38,6 +38,8 @@ class Canonical:
     """E, P, W in runs that together cover the N points in order (copying them would cost more than using them)."""
     labels: Tensor
     """[N] uint8 codes of LABELS."""
+    pose_code: Tensor | None = None
+    """[N, P] what MLP_pose knows of each point."""
     z: Tensor | None = None
     """[C * d] the code, where MLP_pose takes it."""
     layers: dict[str, slice] = field(default_factory=dict)
@@ -60,13 +62,15 @@ class Canonical:
             mask = keep[start : start + len(b.W)]
             parts.append(Binding(b.E[mask], b.P[mask], b.W[mask]))
             start += len(b.W)
-        names = ("means", "quats", "log_scales", "opacity", "colors", "presence", "labels")
+        names = ["means", "quats", "log_scales", "opacity", "colors", "presence", "labels"]
+        names += ["pose_code"] if self.pose_code is not None else []
         return replace(self, **{n: getattr(self, n)[keep] for n in names}, bindings=parts, layers={})
 
 
 class PoseMLP(nn.Module):
     """MLP_pose (Eq. 25): small changes of rotation, scale, opacity and colour with a point's displacement.
 
+    Besides the displacement of Eq. 24 it reads its non-rigid part, and a few learned numbers a point.
     Every change is bounded by a tanh, so that a pose never seen in training cannot make points jump in or out.
     With `latent` = 0 it takes no code: a changed hat then cannot recolour the face. A point that does not move
     does not change: otherwise the network would carry what belongs to the canonical points, and playback without
@@ -75,32 +79,47 @@ class PoseMLP(nn.Module):
 
     BOUNDS = (0.1,) * 4 + (0.3,) * 3 + (0.5,) + (1.0,) * 3
     """Largest change: quaternion (4), log scale (3), opacity logit, colour logits (3)."""
-    INPUT_SCALE = 10.0
-    """Displacements are centimetres: bring them near one."""
+    MOVED_SCALE, BENT_SCALE = 10.0, 100.0
+    """Heads move by centimetres and faces by millimetres: bring both near one."""
 
     bounds: Tensor
 
-    def __init__(self, latent: int, width: int, depth: int) -> None:
+    def __init__(self, latent: int, width: int, depth: int, pose_code: int) -> None:
         super().__init__()
-        self.net = SplitMLP(3, latent, width, depth, len(self.BOUNDS), output_bias=False)
+        self.net = SplitMLP(6 + pose_code, latent, width, depth, len(self.BOUNDS), output_bias=False)
         self.register_buffer("bounds", torch.tensor(self.BOUNDS), persistent=False)
 
-    def forward(self, displacement: Tensor, z: Tensor | None) -> tuple[Tensor, ...]:
-        """Displacements [..., N, 3] in metres -> changes of quats, log scales, opacity, colours."""
-        at_rest = self.net(displacement.new_zeros(1, 3), z)
-        out = torch.tanh(self.net(displacement * self.INPUT_SCALE, z) - at_rest) * self.bounds
+    def forward(
+        self, moved: Tensor, bent: Tensor, pose_code: Tensor | None, z: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Changes of quats, log scales, opacity, colours [F, N, .].
+
+        Args:
+            moved: x_d - x_fc (Eq. 24) [F, N, 3] metres.
+            bent: the part of it that expression and pose correctives make, before skinning [F, N, 3] metres: what
+                a face does, apart from where the head turns.
+            pose_code: [N, P].
+        """
+        inputs = torch.cat([moved * self.MOVED_SCALE, bent * self.BENT_SCALE], -1)
+        at_rest = inputs.new_zeros(1, inputs.shape[-2] if pose_code is not None else 1, 6)
+        if pose_code is not None:
+            inputs = torch.cat([inputs, pose_code.expand(*inputs.shape[:-1], -1)], -1)
+            at_rest = torch.cat([at_rest, pose_code[None]], -1)
+        out = torch.tanh(self.net(inputs, z) - self.net(at_rest, z)) * self.bounds
         quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
         return quats, scales, opacity[..., 0], colors
 
 
-def skin_canonical(canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+def skin_canonical(
+    canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """`perse.head.skin` for points whose E, P, W come in runs (the same numbers; held together by a test).
 
     Args:
         joints: rest joints [5, 3]. expr: [F, 50]. pose: [F, 15].
 
     Returns:
-        posed means [F, N, 3] and rotations [F, N, 4].
+        posed means [F, N, 3], rotations [F, N, 4], and the offsets before skinning [F, N, 3].
     """
     transforms, quats, feature = pose_transforms(joints, pose)
     offsets, blended, rotations = [], [], []
@@ -110,10 +129,11 @@ def skin_canonical(canonical: Canonical, joints: Tensor, expr: Tensor, pose: Ten
         offsets.append(moved.unflatten(-1, (n, 3)))
         blended.append(b.W @ transforms.flatten(-2))  # [F, n, 12]
         rotations.append(blend_rotations(b.W, quats))
-    moved = canonical.means + torch.cat(offsets, -2)  # [F, N, 3]
+    bent = torch.cat(offsets, -2)
+    moved = canonical.means + bent  # [F, N, 3], Eq. 21
     matrix = torch.cat(blended, -2).unflatten(-1, (3, 4))
     posed = (matrix[..., :3] * moved[..., None, :]).sum(-1) + matrix[..., 3]
-    return posed, torch.cat(rotations, -2)
+    return posed, torch.cat(rotations, -2), bent
 
 
 def pose_canonical(
@@ -127,13 +147,14 @@ def pose_canonical(
     Returns:
         Gaussians; what does not change between frames has no leading F.
     """
-    means, rotations = skin_canonical(canonical, joints, expr, pose)
+    means, rotations, bent = skin_canonical(canonical, joints, expr, pose)
     quats = quaternion_multiply(
         rotations, F.normalize(canonical.quats, dim=-1)
     )  # Rot(r, dx_d / dx_fc), Eq. 29
     log_scales, opacity, colors = canonical.log_scales, canonical.opacity, canonical.colors
     if pose_mlp is not None:
-        d_quats, d_scales, d_opacity, d_colors = pose_mlp(means - canonical.means, canonical.z)
+        changes = pose_mlp(means - canonical.means, bent, canonical.pose_code, canonical.z)
+        d_quats, d_scales, d_opacity, d_colors = changes
         quats = quats + d_quats
         log_scales, opacity, colors = log_scales + d_scales, opacity + d_opacity, colors + d_colors
     return Gaussians(

@@ -178,6 +178,7 @@ def _empty_model(info: dict[str, Any]) -> AvatarModel:
         ("field.width", field.width, MAX_WIDTH),
         ("field.depth", field.depth, 64),
         ("field.frequencies", field.frequencies, 32),
+        ("field.pose_code", field.pose_code, MAX_WIDTH),
         ("latent.dim", latent.dim, MAX_WIDTH),
         ("latent.hidden", latent.hidden, MAX_WIDTH),
         ("pose_width", model_config.pose_width, MAX_WIDTH),

@@ -66,7 +66,8 @@ def start_from_points(context: Context) -> Start:
         code = LABEL_CODE[CATEGORY_LABEL[category]]
         subjects = context.cast.known_subjects(category)
         own = [parts[context.cast.subject_index(s)] for s in subjects]
-        layer = _layer(context, category, subjects, [p[p.labels == code] for p in own])
+        own = [p[p.labels == code] for p in own]
+        layer = _layer(context, category, subjects, own, _displaced(context, parts, category, own))
         if layer is not None:
             layers[category] = layer
     for layer_name, other in YIELDS:
@@ -247,23 +248,47 @@ def _logit(colors: Tensor) -> Tensor:
 # ---- layers -----------------------------------------------------------------------------------------------
 
 
+def _displaced(
+    context: Context, parts: dict[int, SubjectPoints], category: str, own: list[SubjectPoints]
+) -> list[SubjectPoints]:
+    """Points that a layer has only where it yields: hair tucked behind an ear that wears a ring."""
+    if not any(len(cloud) for cloud in own):
+        return []
+    tree, found = cKDTree(_join(own).means.numpy()), []
+    for layer, other in YIELDS:
+        for subject in context.cast.known_subjects(other) if layer == category else []:
+            cloud = parts[context.cast.subject_index(subject)]
+            cloud = cloud[cloud.labels == LABEL_CODE[CATEGORY_LABEL[category]]]
+            if len(cloud):
+                distance, _ = tree.query(cloud.means.numpy())
+                found.append(cloud[torch.from_numpy(distance > MISSING)])
+    return found
+
+
 def _layer(
-    context: Context, category: str, subjects: list[int | None], clouds: list[SubjectPoints]
+    context: Context,
+    category: str,
+    subjects: list[int | None],
+    clouds: list[SubjectPoints],
+    displaced: list[SubjectPoints],
 ) -> LayerStart | None:
     """The union of one category's points over its subjects, and who shows which of them in which colour."""
     if sum(len(c) for c in clouds) < MIN_POINTS:
         return None
-    union = _join(clouds)
+    union = _join([*clouds, *displaced])
     budget = max(MIN_POINTS, int(context.points * SHARES[category]))
     kept, spacing = thin_to(union.means.numpy(), np.ones(len(union)), budget, (context.seed, 2))
     points = _as_points(context, union, kept, spacing, union.colors[torch.from_numpy(kept)])
     values = torch.stack([_shown(points, cloud, spacing) for cloud in clouds])  # [S, n, 14]
-    # Where a subject does not show a point, the point keeps the mean look of those that do: fading then changes
-    # nothing but opacity.
+    # Where a subject does not show a point, the point keeps the mean direction of those that do, and has the colour
+    # that the subject shows nearest to it.
     seen = (values[..., OPACITY] > 0).float()
     mean = (values * seen).sum(0) / seen.sum(0).clamp_min(1)
-    for block in (SCALE, ROTATION, COLOR, OFFSET):
+    mean[:, COLOR] = torch.where(seen.sum(0) > 0, mean[:, COLOR], points.colors)
+    empty = torch.tensor([len(cloud) < MIN_POINTS for cloud in clouds])[:, None, None]
+    for block in (SCALE, ROTATION, OFFSET):
         values[..., block] = torch.where(seen > 0, values[..., block], mean[..., block])
+    values[..., COLOR] = torch.where(empty, mean[..., COLOR], values[..., COLOR])
     return LayerStart(points, Known(subjects, values))
 
 

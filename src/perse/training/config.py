@@ -64,6 +64,8 @@ class StepSizes:
     """Quaternions."""
     color: float = 2e-2
     """Logits."""
+    pose_code: float = 1e-2
+    """What MLP_pose knows of each point."""
     flame: float = 2e-7
     """E and P, metres a unit of psi or of a rotation matrix. Ten times more and fifty numbers of expression a point
     learn forty frames by heart: eyes and mouth then fail on unseen ones."""
@@ -172,7 +174,9 @@ PRESETS: dict[str, TrainConfig] = {
         weights=LossWeights(ssim=0.25, alpha=0.0, label=0.0, z=0.1),
         step_sizes=StepSizes(net=1e-4, position=1e-4),
         model=ModelConfig(
-            field=FieldConfig(kind="mlp", width=512, depth=9, skip=4, frequencies=6, point_values=False),
+            field=FieldConfig(
+                kind="mlp", width=512, depth=9, skip=4, frequencies=6, pose_code=0, point_values=False
+            ),
             latent=LatentConfig(dim=32, hidden=512, skin_slot=True),
             pose_width=128,
             pose_depth=4,

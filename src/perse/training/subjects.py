@@ -26,8 +26,8 @@ SHARES = {
     "earrings": 0.02,
 }
 """Share of all points a layer gets."""
-YIELDS = (("hair", "hat"), ("hair", "headphones"))
-"""Layers that give way to another category."""
+YIELDS = (("hair", "hat"), ("hair", "headphones"), ("hair", "earrings"))
+"""Layers that give way to another category: pressed by a hat, tucked behind an ear."""
 
 
 @dataclass(frozen=True)

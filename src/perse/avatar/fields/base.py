@@ -36,6 +36,8 @@ class FieldConfig:
     """mlp: hidden layer of MLP_d where the input enters again."""
     frequencies: int = 6
     """mlp: octaves of the positional encoding."""
+    pose_code: int = 4
+    """Learned numbers a point that MLP_pose reads besides its displacement: a lid is told from a cheek. 0: none."""
     point_values: bool = True
     """mlp: give every point learned values that the network's output is added to (2-3 dB at equal time on a CPU)."""
 

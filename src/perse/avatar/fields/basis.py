@@ -36,9 +36,10 @@ class PointLayer(nn.Module):
 
     labels: Tensor
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, pose_code: int) -> None:
         super().__init__()
         self.points = empty(n, 3)
+        self.pose_code = empty(n, pose_code) if pose_code else None
         self.opacity, self.scale, self.rotation, self.color = (
             empty(n, 1),
             empty(n, 3),
@@ -71,8 +72,8 @@ class PointLayer(nn.Module):
 class CategoryLayer(PointLayer):
     """A category's points, with K directions in which their values may move."""
 
-    def __init__(self, n: int, rank: int) -> None:
-        super().__init__(n)
+    def __init__(self, n: int, rank: int, pose_code: int) -> None:
+        super().__init__(n, pose_code)
         self.directions = empty(rank, n, VALUES)
 
 
@@ -115,8 +116,10 @@ class BasisField(nn.Module):
         spoken = {*layout.layers, *layout.actions, *(other for _, other in layout.yields)}
         names = [name for name in slots if name in spoken]  # a category that changes nothing learns nothing
         self.coefficients = _modules({name: nn.Linear(latent_dim, rank, bias=False) for name in names})
-        self.base = PointLayer(layout.base)
-        self.layers = _modules({name: CategoryLayer(n, rank) for name, n in layout.layers.items()})
+        self.base = PointLayer(layout.base, config.pose_code)
+        self.layers = _modules(
+            {name: CategoryLayer(n, rank, config.pose_code) for name, n in layout.layers.items()}
+        )
         self.actions = _modules({name: Action(n, rank) for name, n in layout.actions.items()})
         self.yields = _modules({SEPARATOR.join(p): Yield(layout.layers[p[0]], rank) for p in layout.yields})
         self.register_buffer("steps", value_steps(config.offset_step), persistent=False)
@@ -179,6 +182,7 @@ class BasisField(nn.Module):
             colors=value[:, COLOR],
             presence=torch.cat(shown),
             bindings=[self._binding(layer, learn_flame) for _, layer in live],
+            pose_code=_joined([layer.pose_code for _, layer in live]),
             labels=torch.cat([self._base_labels(there), *(layer.labels for _, layer in live[1:])]),
             layers=layer_slices([(name, len(layer.points)) for name, layer in live]),
         )
@@ -252,6 +256,11 @@ class BasisField(nn.Module):
                 kind = "position" if name.startswith("base.") else "layer_position"
             roles[name] = kinds.get(kind, kind)
         return roles
+
+
+def _joined(parts: list[nn.Parameter | None]) -> Tensor | None:
+    """All parts in order; None if they are not there."""
+    return torch.cat([p for p in parts if p is not None]) if parts[0] is not None else None
 
 
 def _modules(named: Mapping[str, nn.Module]) -> Any:

@@ -58,6 +58,7 @@ class MlpField(nn.Module):
         if config.point_values:
             self.opacity, self.scale = empty(n, 1), empty(n, 3)
             self.rotation, self.color = empty(n, 4), empty(n, 3)
+        self.pose_code = empty(n, config.pose_code) if config.pose_code else None
         self.register_buffer("flame_E", torch.zeros(n, 3, 50))
         self.register_buffer("flame_P", torch.zeros(n, 3, 36))
         self.register_buffer("flame_W", torch.zeros(n, 5))
@@ -112,6 +113,7 @@ class MlpField(nn.Module):
             presence=torch.ones_like(values[:, 0]),
             bindings=[binding],
             labels=self.labels,
+            pose_code=self.pose_code,
             z=z,
             layers={"base": slice(0, n)},
         )
@@ -124,6 +126,7 @@ class MlpField(nn.Module):
         """The networks learn as networks, the points' own values by kind."""
         own = {
             "points": "position",
+            "pose_code": "pose_code",
             "opacity": "opacity",
             "scale": "scale",
             "rotation": "rotation",
