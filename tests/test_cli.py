@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,20 @@ def test_output_into_a_closed_pipe_is_quiet():
         f'{sys.executable} -u -c "{code}" | true', shell=True, capture_output=True, text=True, timeout=60
     )
     assert finished.stderr == ""
+
+
+def test_own_warnings_are_one_plain_line_and_others_are_silent(monkeypatch, capsys):
+    """If this fails, users read source paths and line numbers instead of what is wrong with their photo."""
+
+    class OwnWarning(UserWarning):
+        pass
+
+    OwnWarning.__module__ = "perse.capture.portrait"
+
+    def warn(config):
+        warnings.warn("the face is small", OwnWarning, stacklevel=1)
+        warnings.warn("an array was converted", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr("perse.pipeline.build", warn)
+    assert main(["build", "--portrait", "astronaut"]) == 0
+    assert capsys.readouterr().err == "warning: the face is small\n"

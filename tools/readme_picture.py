@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from perse.avatar import Avatar, Look
-from perse.dataset import Portrait
+from perse.dataset import Portrait, default_motion
 from perse.viewer import save_image
 from perse.viewer.sheet import hstack, resize, vstack
 
@@ -40,7 +40,7 @@ class Painter:
     def __init__(self, build: Path) -> None:
         self.avatar = Avatar.load(build / "avatar")
         self.portrait = Portrait.load(build / "portrait")
-        self._closed = self.avatar.head.expr_from_units({"mouth-parling": -0.9})
+        self._closed = default_motion().expr[0]  # at rest, lips together
 
     def draw(
         self, look: Look, yaw: float = 0, jaw: float = 0, units: dict[str, float] | None = None

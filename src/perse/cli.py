@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -156,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         arguments = ["--help"]
     command: Build | Render | Assets | None = None
+    warnings.showwarning = _show_warning
     try:
         command = tyro.cli(Command, prog="perse", description=_DESCRIPTION, args=arguments, config=STYLE)
         command.run()
@@ -188,6 +190,12 @@ def _is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Our own warnings as a line a person can read; those of libraries are none of a user's business."""
+    if category.__module__.startswith("perse."):
+        print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _complain(message: str) -> int:

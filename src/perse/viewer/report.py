@@ -107,16 +107,17 @@ class _Painter:
         head = self._avatar.head
         turned = pose.repeat(len(yaws), 1)
         turned[:, 4] = torch.deg2rad(torch.tensor(yaws, dtype=torch.float32))
-        faces = {
-            "mouth open": ({}, 16.0),
-            "smile": ({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}, 3.0),
-            "lids closed": ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0),
-            "brows up": ({"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0}, 2.0),
-            "pucker": ({"mouthPucker": 1.0}, 0.0),
+        # units added to the rest frame, jaw in degrees, how much of the rest frame's closed lips stays
+        faces: dict[str, tuple[dict[str, float], float, float]] = {
+            "mouth open": ({}, 16.0, 0.0),
+            "smile": ({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}, 2.0, 0.5),
+            "lids closed": ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0, 1.0),
+            "brows up": ({"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0}, 0.0, 1.0),
+            "pucker": ({"mouthPucker": 1.0}, 0.0, 1.0),
         }
-        psi = torch.stack([expr[0] + head.expr_from_units(units) for units, _ in faces.values()])
+        psi = torch.stack([shut * expr[0] + head.expr_from_units(units) for units, _, shut in faces.values()])
         theta = pose.repeat(len(faces), 1)
-        theta[:, 6] = torch.deg2rad(torch.tensor([jaw for _, jaw in faces.values()]))
+        theta[:, 6] = torch.deg2rad(torch.tensor([jaw for _, jaw, _ in faces.values()]))
         reference = self._avatar.reference
         first = self._draw(reference, expr.repeat(len(yaws), 1), turned, 314)
         second = self._draw(reference, psi, theta, 314)
