@@ -31,6 +31,11 @@ def render(
     if K.requires_grad:
         raise ValueError("backend 'gsplat' has no gradient for K; use backend='torch'")
     rasterization = _import_gsplat()
+    if not means.numel():  # gsplat's kernels want at least one Gaussian
+        image = background[:, None, None].expand(-1, height, width, -1)
+        return image, torch.zeros_like(image[..., 0])
+    inputs = (means, quats, scales, opacities, channels, viewmat, K, background)
+    means, quats, scales, opacities, channels, viewmat, K, background = (tensor.float() for tensor in inputs)
     image, alpha, _ = rasterization(
         means=means,
         quats=quats,
