@@ -411,8 +411,9 @@ def test_points_are_thinned_but_small_parts_stay_whole(editor: StudioEditor, por
     torch.testing.assert_close(points.means, again.means, atol=0, rtol=0)
     assert isinstance(edited.handle, Puppet)
     whole = edited.handle.rest_points().labels
-    for name in ("eyes", "eyebrows"):
-        assert int((points.labels == label_code(name)).sum()) == int((whole == label_code(name)).sum())
+    for name in ("eyes", "eyebrows", "lips", "mouth_interior", "nose"):
+        kept, all_of_it = (int((labels == label_code(name)).sum()) for labels in (points.labels, whole))
+        assert kept >= min(all_of_it, 2500)
 
 
 def test_animator_refuses_foreign_edits(portrait: Portrait) -> None:

@@ -99,7 +99,8 @@ def _piece_size(centre: Array, face_part: Array, inner_faces: Array) -> Array:
     front = smoothstep(centre[:, 2], 0.0, 0.05) * smoothstep(centre[:, 1], -0.09, -0.06)
     torso = 1 - smoothstep(centre[:, 1], -0.15, -0.10)
     size = 3.6 - 2.0 * front + 2.0 * torso
-    size[(face_part == LEFT_EYE) | (face_part == RIGHT_EYE)] = 1.2
+    eyes = (face_part == LEFT_EYE) | (face_part == RIGHT_EYE)
+    size[eyes] = np.where(centre[eyes, 2] > centre[eyes, 2].mean(), 1.2, 4.0)  # the back is never seen
     size[(face_part >= UPPER_TEETH) & (face_part <= TONGUE)] = 1.8
     size[inner_faces] = 3.0
     return size
@@ -175,6 +176,7 @@ def _confidence(surface: Surface, photo: Photo, observed: Array, regions: Region
     reference = np.median(observed[weight > 0.7], 0)
     hue = observed / (observed.sum(1, keepdims=True) + 0.05)
     strange = np.linalg.norm(hue - reference / (reference.sum() + 0.05), axis=1)
+    weight = weight * (1 - _hair_shadow(surface, photo, observed, reference, regions))
     below_chin = surface.template[:, 1] < float(regions.chin[1]) + 0.012
     return weight * np.where(below_chin, 1 - smoothstep(strange, 0.045, 0.08), 1)
 
@@ -186,6 +188,17 @@ def _foreign(surface: Surface, photo: Photo) -> Array:
     speck = dilate(smoothstep(luma - ndimage.grey_opening(luma, 11), 0.06, 0.12), 3)
     teeth = np.maximum(teeth, surface.behind_edge)
     return np.maximum(teeth, sample(speck, surface.pixels) * (1 - smoothstep(surface.facing, 0.55, 0.75)))
+
+
+def _hair_shadow(
+    surface: Surface, photo: Photo, observed: Array, reference: Array, regions: Regions
+) -> Array:
+    """[N] 1 where skin close to the hair is dark: its shadow or stray hair, but not a brow."""
+    luma = np.array([0.3, 0.59, 0.11])
+    near = sample(dilate(photo.hair, 41), surface.pixels)
+    dark = 1 - smoothstep(observed @ luma / (reference @ luma), 0.52, 0.7)
+    brow = regions.brows(torch.from_numpy(surface.template).float(), grow=0.004).numpy()
+    return near * dark * (1 - brow)
 
 
 def _mirrored(points: Array, albedo: Array, weight: Array, graph: SurfaceGraph) -> tuple[Array, Array]:
