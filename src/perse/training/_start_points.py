@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,6 @@ from perse.avatar.start import (
     SCALE,
     VALUES,
     VISIBLE_LOGIT,
-    ActionStart,
     Known,
     LayerStart,
     Points,
@@ -29,6 +27,8 @@ from perse.avatar.start import (
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
 from perse.errors import PerseError
 from perse.head import PARTS
+from perse.head import skin as move_with_head
+from perse.training._surface import MIN_POINTS, Base, Skin, action_on_base, logit_of, on_surface, skin_at
 from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
 
@@ -37,28 +37,23 @@ if TYPE_CHECKING:
 
 MIN_OPACITY = 0.3
 """Points of a maker fainter than this are not taken."""
-MIN_POINTS = 20
 HAIRY = ("hair", "beard", "eyebrows")
 """Labels whose long points are strands; a long disc elsewhere is a slim triangle of skin."""
-ON_SURFACE, FLAT = 1e-3, 0.35
-"""Metres from the skin, and thickness over width, below which a disc is skin with something painted on it."""
+OPEN_JAW = 0.25
+"""Radians."""
 MISSING = 0.004
 """Metres from the reference's skin at which another subject's skin is something the reference lacks."""
-REACH = 0.008
-"""Metres around changed base points that a category may change too."""
 HAIR_REACH = 0.015
 """Metres within which hair of another style does as the reference's hair does under a hat."""
 COVER_ANGLE = 0.08
 """Radians (as seen from the skull's middle) from a hat's points within which it covers the hair."""
-CHANGED_COLOR, CHANGED_OFFSET = 0.25, 3e-4
-"""Smallest differences that count: colour logit, metres."""
 
 
 def start_from_points(context: Context) -> Start:
     """Thin, match, compare; see the module's text."""
     clouds = {i: _opaque(_points_of(context, i)) for i in _needed_subjects(context)}
-    skins = {i: _Skin.of(context, cloud) for i, cloud in clouds.items()}
-    parts = {i: cloud[~_on_surface(context, cloud)] for i, cloud in clouds.items()}
+    skins = {i: Skin.of(context, cloud) for i, cloud in clouds.items()}
+    parts = {i: cloud[~on_surface(context, cloud)] for i, cloud in clouds.items()}
     base = _base(context, skins)
 
     layers, yields = {}, {}
@@ -82,7 +77,7 @@ def start_from_points(context: Context) -> Start:
     for category in (*POINT_CATEGORIES, "mouth", "nose"):
         subjects = context.cast.known_subjects(category)
         shown = [skins[context.cast.subject_index(s)] for s in subjects]
-        action = _action(base, skins[0], subjects, shown)
+        action = action_on_base(base, skins[0], subjects, shown)
         if action is not None:
             actions[category] = action
     return Start(base.points, layers, actions, yields, "studio")
@@ -111,55 +106,10 @@ def _opaque(points: SubjectPoints) -> SubjectPoints:
     return points[points.opacities > MIN_OPACITY]
 
 
-def _seats(context: Context, cloud: SubjectPoints) -> Tensor:
-    """Where each point sits on the portrait's head. [n, 3]; points that sit nowhere are taken where they are."""
-    corners = context.rest_vertices[context.head.faces[cloud.face.clamp_min(0)]]
-    seat = (corners * cloud.bary[..., None]).sum(1)
-    return torch.where((cloud.face >= 0)[:, None], seat, cloud.means)
-
-
-def _on_surface(context: Context, cloud: SubjectPoints) -> Tensor:
-    """Points [n] bool that are skin, whatever is painted on them: brows, the shade under hair, a shirt.
-
-    They belong to the head, and categories act on them; strands that merely begin at the skin do not.
-    """
-    own = torch.tensor([LABEL_CODE[CATEGORY_LABEL[c]] for c in POINT_CATEGORIES])
-    painted = torch.isin(cloud.labels.long(), own)
-    close = (cloud.means - _seats(context, cloud)).norm(dim=1) < ON_SURFACE
-    ordered = cloud.scales.sort(1).values
-    flat = ordered[:, 0] < FLAT * ordered[:, 1]
-    return ~painted | ((cloud.face >= 0) & close & flat)
-
-
-@dataclass(frozen=True)
-class _Skin:
-    """The head's surface in one subject."""
-
-    cloud: SubjectPoints
-    seats: Tensor
-    """[n, 3]"""
-    tree: cKDTree
-    """Over the seats."""
-
-    @staticmethod
-    def of(context: Context, cloud: SubjectPoints) -> _Skin:
-        surface = cloud[_on_surface(context, cloud)]
-        seats = _seats(context, surface)
-        return _Skin(surface, seats, cKDTree(seats.numpy()))
-
-
 # ---- the head ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Base:
-    """Base points with their seats."""
-
-    points: Points
-    seats: Tensor
-
-
-def _base(context: Context, skins: dict[int, _Skin]) -> _Base:
+def _base(context: Context, skins: dict[int, Skin]) -> Base:
     """The reference's head, and whatever skin only others show, thinned: finest at the eyes, coarse at the back."""
     clouds, seats = [skins[0].cloud], [skins[0].seats]
     for index, skin in skins.items():
@@ -173,12 +123,24 @@ def _base(context: Context, skins: dict[int, _Skin]) -> _Base:
     cloud, seat = _join(clouds), torch.cat(seats)
     relative = _relative_spacing(context, cloud)
     budget = int(context.points * SHARES["base"])
-    kept, spacing = thin_to(cloud.means.numpy(), relative, budget, (context.seed, 1))
+    stretched = _stretched(context, cloud)
+    kept, spacing = thin_to(stretched.numpy(), relative, budget, (context.seed, 1))
     seat = seat[torch.from_numpy(kept)]
-    colors, _ = _at(
-        seat, skins[0]
-    )  # the reference's, also where it hides its skin: edits are told as differences
-    return _Base(_as_points(context, cloud, kept, spacing, colors), seat)
+    # The reference's colours, also where it hides its skin: edits are told as differences from it.
+    colors, _ = skin_at(seat, skins[0])
+    return Base(_as_points(context, cloud, kept, spacing, colors, stretched), seat)
+
+
+def _stretched(context: Context, cloud: SubjectPoints) -> Tensor:
+    """The points with lids closed and mouth open [n, 3]: thinned at rest, folded lids would keep too few to close."""
+    units = {name: 1.0 for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in context.head.unit_names}
+    expr = context.head.expr_from_units(units) if units else torch.zeros(50)
+    pose = torch.zeros(15)
+    pose[6] = OPEN_JAW
+    binding = context.head.interpolate(cloud.face.clamp_min(0), cloud.bary)
+    joints = context.head.joints(context.dataset.portrait.betas)
+    moved, _ = move_with_head(cloud.means, binding.E, binding.P, cloud.weights, joints, expr, pose)
+    return torch.where((cloud.face >= 0)[:, None], moved, cloud.means)
 
 
 def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
@@ -190,7 +152,7 @@ def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
     behind = (depth > depth.median()).numpy() & (distance > 0.01)
     relative = np.where(behind, np.maximum(relative, 2.6), relative)
     labels = cloud.labels.numpy()
-    for name, factor in (("eyes", 0.8), ("mouth_interior", 1.4)):
+    for name, factor in (("eyes", 0.8), ("mouth_interior", 1.0)):
         relative = np.where(labels == LABEL_CODE[name], factor, relative)
     return relative
 
@@ -205,12 +167,18 @@ def _mean_colors(cloud: SubjectPoints, places: Tensor, neighbours: int) -> Tenso
 
 
 def _as_points(
-    context: Context, cloud: SubjectPoints, kept: np.ndarray, spacing: np.ndarray, colors: Tensor
+    context: Context,
+    cloud: SubjectPoints,
+    kept: np.ndarray,
+    spacing: np.ndarray,
+    colors: Tensor,
+    places: Tensor | None = None,
 ) -> Points:
-    """Thinned points, grown to fill the gaps between them."""
+    """Thinned points, grown to fill the gaps between them (measured at `places` [n, 3] if given)."""
     index = torch.from_numpy(kept)
     chosen = cloud[index]
-    gap = np.minimum(nearest_gap(chosen.means.numpy()), 1.5 * spacing)
+    where = chosen.means if places is None else places[index]
+    gap = np.minimum(nearest_gap(where.numpy()), 1.5 * spacing)
     bound = chosen.face >= 0
     binding = context.head.interpolate(chosen.face.clamp_min(0), chosen.bary)
     rides = bound[:, None, None].float()
@@ -219,7 +187,7 @@ def _as_points(
         quats=torch.nn.functional.normalize(chosen.quats, dim=1),
         log_scales=(_shape(chosen.scales, chosen.labels) * torch.from_numpy(gap).float()[:, None]).log(),
         opacity=torch.full((len(index),), VISIBLE_LOGIT),
-        colors=_logit(colors),
+        colors=logit_of(colors),
         labels=chosen.labels.clone(),
         E=binding.E * rides,
         P=binding.P * rides,
@@ -239,10 +207,6 @@ def _shape(scales: Tensor, labels: Tensor) -> Tensor:
     )
     shape = torch.where(strand[:, None], long, scales.new_tensor([0.62, 0.62, 0.16]))
     return torch.zeros_like(scales).scatter(1, order, shape)
-
-
-def _logit(colors: Tensor) -> Tensor:
-    return torch.logit(colors.clamp(0.02, 0.98))
 
 
 # ---- layers -----------------------------------------------------------------------------------------------
@@ -309,7 +273,7 @@ def _shown(points: Points, cloud: SubjectPoints, spacing: np.ndarray) -> Tensor:
     distance, nearest = distance.reshape(-1, k), torch.from_numpy(np.asarray(nearest).reshape(-1, k))
     here = torch.from_numpy(distance[:, 0] < np.maximum(0.002, 0.7 * spacing))
     values[here, OPACITY] = VISIBLE_LOGIT
-    values[:, COLOR] = _logit(_mean_colors(cloud, points.means, k))
+    values[:, COLOR] = logit_of(_mean_colors(cloud, points.means, k))
     one = cloud[nearest[:, 0]]
     quats = torch.nn.functional.normalize(one.quats, dim=1)
     # A subject's strands may run another way than those the union was taken from.
@@ -356,51 +320,3 @@ def _covered(context: Context, points: Tensor, cover: SubjectPoints) -> Tensor:
     tree = cKDTree(normalize(cover.means - middle, dim=1).numpy())
     distance, _ = tree.query(normalize(points - middle, dim=1).numpy())
     return torch.from_numpy(distance < COVER_ANGLE)
-
-
-# ---- actions on the head ----------------------------------------------------------------------------------
-
-
-def _action(
-    base: _Base, reference: _Skin, subjects: list[int | None], shown: list[_Skin]
-) -> ActionStart | None:
-    """Which base points a category changes, and how each subject changes them."""
-    color, moved = _at(base.seats, reference)
-    differences = []
-    for subject, skin in zip(subjects, shown):
-        change = torch.zeros(len(base.seats), VALUES)
-        if subject is not None and len(skin.cloud) >= MIN_POINTS:
-            other_color, other_moved = _at(base.seats, skin)
-            change[:, COLOR] = _logit(other_color) - _logit(color)
-            change[:, OFFSET] = other_moved - moved
-        differences.append(change)
-    if not differences:
-        return None
-    values = torch.stack(differences)  # [S, N, 14]
-    changed = (values[..., COLOR].abs().amax((0, 2)) > CHANGED_COLOR) | (
-        values[..., OFFSET].norm(dim=2).amax(0) > CHANGED_OFFSET
-    )
-    changed = _not_alone(base.seats, changed)
-    if int(changed.sum()) < 3:
-        return None
-    distance, _ = cKDTree(base.seats[changed].numpy()).query(base.seats.numpy())
-    index = torch.from_numpy(distance < REACH).nonzero().flatten()
-    return ActionStart(index, Known(subjects, values[:, index]))
-
-
-def _not_alone(seats: Tensor, changed: Tensor) -> Tensor:
-    """Changed points [N] whose neighbours change too; a lone one is an accident of matching."""
-    _, nearest = cKDTree(seats.numpy()).query(seats.numpy(), min(9, len(seats)))
-    return changed & (changed[torch.from_numpy(nearest)].float().mean(1) > 0.5)
-
-
-def _at(seats: Tensor, skin: _Skin) -> tuple[Tensor, Tensor]:
-    """Colour and displacement of a subject's skin at base points.
-
-    Points are matched by where they sit on the head's surface, not in space: a nose that grew keeps its points.
-    """
-    k = min(5, len(skin.cloud))
-    _, found = skin.tree.query(seats.numpy(), k)
-    index = torch.from_numpy(np.asarray(found).reshape(len(seats), k))
-    displacement = (skin.cloud.means - skin.seats)[index].mean(1)
-    return skin.cloud.colors[index].mean(1), displacement
