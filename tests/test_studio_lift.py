@@ -440,3 +440,19 @@ def test_view_projects_as_the_rasterizer_draws() -> None:
     drawn = torch.stack([(weight * u).sum(), (weight * v).sum()]) / weight.sum()
     projected = View.of(camera).project(point.double().numpy())[0, :2]
     np.testing.assert_allclose(drawn.numpy(), projected, atol=0.05)
+
+
+@pytest.mark.parametrize("segment_class", [None, 0, 1, 3, 4])
+def test_lift_survives_any_segmentation(portrait: Portrait, segment_class: int | None) -> None:
+    """A bald person, one without visible clothes, or a segmentation that is all one class must not crash."""
+    probabilities = portrait.segmentation.clone()
+    if segment_class is None:  # neither hair nor clothes
+        probabilities[..., 3] += probabilities[..., [1, 4, 5]].sum(-1)
+        probabilities[..., [1, 4, 5]] = 0
+    else:
+        probabilities = torch.zeros_like(probabilities)
+        probabilities[..., segment_class] = 1
+    odd = lift(replace(portrait, segmentation=probabilities))
+    assert all(len(group) for group in odd.groups.values()), "no empty groups"
+    image, _, _ = odd.render(portrait.expr, pose_of(yaw=20), portrait.camera.resized(64, 64))
+    assert bool(torch.isfinite(image).all())

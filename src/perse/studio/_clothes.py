@@ -23,6 +23,7 @@ from perse.studio.regions import Regions
 BODY_RADIUS = 0.09
 """Metres: loose clothes bulge like a ball of this radius at the body's silhouette."""
 LABEL = LABELS.index("clothes")
+MIN_PIXELS = 400
 BINS = 72
 NO_COLLAR = -9.0
 
@@ -101,7 +102,7 @@ def lift_clothes(
 ) -> dict[str, Skinned]:
     """The groups of the photo's clothes. vertices [V, 3] in the photo's pose, rest [V, 3] at rest."""
     depth, worn = _front(photo, view, vertices, head, regions, pose)
-    if not worn.any():
+    if worn.sum() < MIN_PIXELS:
         return {}
 
     def weights(points: Tensor) -> Tensor:
@@ -145,6 +146,7 @@ def _front(
     bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
     worn |= ndimage.binary_opening(bare, iterations=9)
     worn &= photo.hair <= 0.5
+    worn = ndimage.binary_opening(np.pad(worn, 2, mode="edge"), iterations=2)[2:-2, 2:-2]  # no crumbs
     root_depth = _root_depth(view, pose, head)
     distance = edge_distance(fill_holes(photo.foreground > 0.5)) * view.metres_per_pixel(root_depth)
     inside = np.minimum(distance, BODY_RADIUS) / BODY_RADIUS

@@ -217,7 +217,8 @@ def _find_wall(field: HairField, photo: Photo, view: View) -> _Wall:
     rows, columns = rim.nonzero()
     front = field.front[rows, columns]
     back = np.where(field.behind[rows, columns], field.back[rows, columns], field.centre_depth + 0.02)
-    inward = np.array([columns.mean(), rows.mean()]) - np.stack([columns, rows], 1)
+    middle = np.argwhere(whole).mean(0)[::-1] if whole.any() else np.zeros(2)
+    inward = middle - np.stack([columns, rows], 1)
     inward = inward / (np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9)
     return _Wall(rows, columns, front, np.maximum(back, front + 0.004), inward)
 
@@ -281,9 +282,9 @@ def _locks(field: HairField, wall: _Wall, photo: Photo, view: View, pose: PoseAt
     )
 
 
-Sites = tuple[
-    Array, Array, Array
-]  # world points [M, 3], pixels (row, column) to take colours from [M, 2], shade [M]
+Sites = tuple[Array, Array, Array]
+"""World points [M, 3], pixels (row, column) to take their colours from [M, 2], brightness [M]."""
+NOWHERE: Sites = (np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
 
 
 def _edge_sites(field: HairField, photo: Photo, view: View, rng: np.random.Generator) -> Sites:
@@ -291,7 +292,7 @@ def _edge_sites(field: HairField, photo: Photo, view: View, rng: np.random.Gener
     distance = edge_distance(field.silhouette)
     rows, columns = ((distance > 2) & (distance < EDGE) & (photo.hair > 0.8)).nonzero()
     if not len(rows):
-        return np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0)
+        return NOWHERE
     nearness = 1 / distance[rows, columns] ** 1.5
     pick = rng.choice(len(rows), EDGE_LOCKS, p=nearness / nearness.sum())
     rows, columns = rows[pick], columns[pick]
@@ -301,6 +302,8 @@ def _edge_sites(field: HairField, photo: Photo, view: View, rng: np.random.Gener
 
 def _side_sites(wall: _Wall, view: View, rng: np.random.Generator) -> Sites:
     """On the wall between front and back."""
+    if not len(wall.rows):
+        return NOWHERE
     area = wall.back - wall.front
     index = rng.choice(len(area), SIDE_LOCKS, p=area / area.sum())
     t = rng.uniform(-0.05, 1.0, SIDE_LOCKS)
@@ -313,6 +316,8 @@ def _side_sites(wall: _Wall, view: View, rng: np.random.Generator) -> Sites:
 def _back_sites(field: HairField, view: View, rng: np.random.Generator) -> Sites:
     """On the back of the head."""
     rows, columns = field.behind.nonzero()
+    if not len(rows):
+        return NOWHERE
     pick = rng.integers(0, len(rows), BACK_LOCKS)
     rows, columns = rows[pick], columns[pick]
     depth = field.back[rows, columns] + rng.uniform(0, 0.003, BACK_LOCKS)

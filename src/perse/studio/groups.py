@@ -113,6 +113,8 @@ class Skinned(Group):
 
     def pose(self, joint_transforms: Tensor, joint_quats: Tensor) -> tuple[Tensor, Tensor]:
         """Means [N, 3] and quats [N, 4] after joint transforms [5, 3, 4] and rotations [5, 4]."""
+        if not len(self):
+            return self.means, self.quats
         joint = self.single_joint
         if joint is not None:
             transform = joint_transforms[joint]

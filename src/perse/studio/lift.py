@@ -82,11 +82,11 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     vertices = puppet.posed_vertices(portrait.expr, portrait.pose).double().numpy()
     scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats))
     trust = _add_surface(puppet, scene)
-    for name, group in lift_hair(photo, view, vertices, head, regions, scene.pose).items():
-        puppet.add(name, group)
+    hair = lift_hair(photo, view, vertices, head, regions, scene.pose)
     clothes = lift_clothes(photo, view, vertices, head, regions, puppet.rest_vertices(), scene.pose)
-    for name, group in clothes.items():
-        puppet.add(name, group)
+    for name, group in (hair | clothes).items():
+        if len(group):
+            puppet.add(name, group)
     for name in ("hair", "clothes"):
         if name in puppet.groups:  # soft borders show the background through: leave their colours alone
             trust[name] = smoothstep(puppet.groups[name].opacities, 0.6, 0.95)
