@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import tyro
 from tyro.conf import (
@@ -192,7 +192,14 @@ def _is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Our own warnings as a line a person can read; those of libraries are none of a user's business."""
     if category.__module__.startswith("perse."):
         print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -86,7 +86,7 @@ def _base(context: Context) -> Points:
             color += share[:, None] * picture.rgb[row, column].float() / 255
             if subject == 0:
                 votes[torch.arange(len(points)), label] += share
-    known = weight > 1e-3
+    known = weight > 1e-4
     if int(known.sum()) == 0:
         return points
     color = color / weight.clamp_min(1e-6)[:, None]
@@ -118,10 +118,11 @@ def _layer(
     kept, _ = thin_to(place, torch.ones(len(place)).numpy(), budget, (context.seed, 3))
     index = torch.from_numpy(kept)
     gap = torch.from_numpy(nearest_gap(place[kept])).float().clamp(max=2 * carved.spacing)
-    occupied = carved.occupied[: len(subjects), index].float()
-    total = occupied.sum(0).clamp_min(1)
-    colors = carved.colors[: len(subjects), index]
-    mean_color = (colors * occupied[..., None]).sum(0) / total[:, None]
+    everyone = carved.occupied[:, index].float()
+    mean_color = (carved.colors[:, index] * everyone[..., None]).sum(0) / everyone.sum(0).clamp_min(1)[
+        :, None
+    ]
+    occupied, colors = everyone[: len(subjects)], carved.colors[: len(subjects), index]
     rigid = category in RIGID
     shape = [0.5, 0.5, 0.5] if rigid else [DISC, DISC, 2 * FLATNESS]
     points = Points(

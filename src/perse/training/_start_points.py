@@ -133,7 +133,9 @@ def _base(context: Context, skins: dict[int, Skin]) -> Base:
 
 def _stretched(context: Context, cloud: SubjectPoints) -> Tensor:
     """The points with lids closed and mouth open [n, 3]: thinned at rest, folded lids would keep too few to close."""
-    units = {name: 1.0 for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in context.head.unit_names}
+    units: dict[str, float] = {
+        name: 1.0 for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in context.head.unit_names
+    }
     expr = context.head.expr_from_units(units) if units else torch.zeros(50)
     pose = torch.zeros(15)
     pose[6] = OPEN_JAW
