@@ -77,8 +77,7 @@ def carve(context: Context, category: str, subjects: list[int]) -> Carved | None
     x, n = means[candidates], normals[candidates]
     binding = bind(context, x, category)
     occupied, colors = [], []
-    for subject in subjects:
-        kept, color = _vote(context, x, n, binding, subject, LABEL_CODE[category])
+    for kept, color in _vote(context, x, n, binding, subjects, LABEL_CODE[category]):
         volume = torch.zeros(len(means), dtype=torch.bool)
         volume[candidates[kept]] = True
         occupied.append(_hull(volume, inside, shape)[candidates])
@@ -114,7 +113,7 @@ def bind(context: Context, points: Tensor, category: str) -> Binding:
 def project(
     context: Context, points: Tensor, normals: Tensor, binding: Binding, frame: int
 ) -> tuple[Tensor, ...]:
-    """Pixel column, row, depth and facing (cosine towards the camera) of bound points in a frame. Each [n]."""
+    """Pixel column, row, depth, facing (cosine towards the camera) and whether it is in the picture, each [n]."""
     motion = context.dataset.motion
     joints = context.head.joints(context.dataset.portrait.betas)
     posed, quats = skin(
@@ -125,11 +124,12 @@ def project(
     seen = posed @ viewmat[:3, :3].T + viewmat[:3, 3]
     uv = seen @ K.T
     size = context.dataset.size
-    column = (uv[:, 0] / uv[:, 2]).long().clamp(0, size - 1)
-    row = (uv[:, 1] / uv[:, 2]).long().clamp(0, size - 1)
+    column, row = (uv[:, :2] / uv[:, 2:]).floor().long().unbind(1)
+    framed = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    column, row = column.clamp(0, size - 1), row.clamp(0, size - 1)
     turned = (quaternion_to_matrix(quats) @ normals[..., None])[..., 0] @ viewmat[:3, :3].T
     facing = -(turned * torch.nn.functional.normalize(seen, dim=1)).sum(1)
-    return column, row, seen[:, 2], facing
+    return column, row, seen[:, 2], facing, framed
 
 
 def frames_of(context: Context) -> list[int]:
@@ -179,34 +179,56 @@ def _anchors(
     binding = bind(context, rest, "beard")
     hit = torch.zeros(len(vertices), dtype=torch.bool)
     for frame in frames_of(context):
-        column, row, _, _ = project(context, rest, normals, binding, frame)
+        column, row, _, _, framed = project(context, rest, normals, binding, frame)
         for subject in subjects:
-            hit |= context.dataset.frame(subject, frame).labels[row, column] == LABEL_CODE[category]
+            hit |= framed & (
+                context.dataset.frame(subject, frame).labels[row, column] == LABEL_CODE[category]
+            )
     return hit
 
 
+@dataclass
+class _Votes:
+    """What one subject's frames say about each of n candidates."""
+
+    hits: Tensor
+    background: Tensor
+    on_skin: Tensor
+    weight: Tensor
+    color: Tensor
+
+    @staticmethod
+    def none(n: int) -> _Votes:
+        return _Votes(torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.zeros(n, 3))
+
+
 def _vote(
-    context: Context, x: Tensor, normals: Tensor, binding: Binding, subject: int, code: int
-) -> tuple[Tensor, Tensor]:
-    """Which candidates one subject's frames allow [n], and their mean colour [n, 3]."""
-    hits, background, faced, on_skin, weight = (torch.zeros(len(x)) for _ in range(5))
-    color = torch.zeros(len(x), 3)
+    context: Context, x: Tensor, normals: Tensor, binding: Binding, subjects: list[int], code: int
+) -> list[tuple[Tensor, Tensor]]:
+    """For every subject, which candidates its frames allow [n], and their mean colour [n, 3]."""
+    votes = [_Votes.none(len(x)) for _ in subjects]
+    faced = torch.zeros(len(x))
     head_labels = torch.tensor(HEAD_LABELS)
     for frame in frames_of(context):
-        column, row, _, facing = project(context, x, normals, binding, frame)
-        picture = context.dataset.frame(subject, frame)
-        label = picture.labels[row, column].long()
-        seen = (facing > FACING).float()
-        inside = (label == code).float()
-        hits += inside
-        background += (label == 0).float()
+        column, row, _, facing, framed = project(context, x, normals, binding, frame)
+        seen = (framed & (facing > FACING)).float()
         faced += seen
-        on_skin += seen * torch.isin(label, head_labels).float()
-        share = inside * (0.2 + seen)
-        weight += share
-        color += picture.rgb[row, column].float() / 255 * share[:, None]
-    kept = (background <= MAX_BACKGROUND) & (on_skin <= MAX_SKIN_SHARE * faced + 0.5) & (hits >= MIN_HITS)
-    return kept, color / weight.clamp_min(1e-6)[:, None]
+        for subject, vote in zip(subjects, votes):
+            picture = context.dataset.frame(subject, frame)
+            label = picture.labels[row, column].long()
+            inside = (framed & (label == code)).float()
+            vote.hits += inside
+            vote.background += (framed & (label == 0)).float()
+            vote.on_skin += seen * torch.isin(label, head_labels).float()
+            share = inside * (0.2 + seen)
+            vote.weight += share
+            vote.color += picture.rgb[row, column].float() / 255 * share[:, None]
+    results = []
+    for vote in votes:
+        kept = (vote.background <= MAX_BACKGROUND) & (vote.hits >= MIN_HITS)
+        kept &= vote.on_skin <= MAX_SKIN_SHARE * faced + 0.5
+        results.append((kept, vote.color / vote.weight.clamp_min(1e-6)[:, None]))
+    return results
 
 
 def _hull(volume: Tensor, inside: Tensor, shape: tuple[int, ...]) -> Tensor:

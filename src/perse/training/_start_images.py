@@ -74,14 +74,15 @@ def _base(context: Context) -> Points:
     head_labels = torch.tensor(HEAD_LABELS)
     subjects = sorted({0, *(entry.subject for entry in context.cast.entries)})
     for frame in frames_of(context):
-        column, row, depth, facing = project(context, points.means, normals, binding, frame)
-        seen = (facing > 0.2) & _in_front(row * context.dataset.size + column, depth)
+        column, row, depth, facing, framed = project(context, points.means, normals, binding, frame)
+        seen = framed & (facing > 0.2) & _in_front(row * context.dataset.size + column, depth)
         for subject in subjects:
             picture = context.dataset.frame(subject, frame)
             label = picture.labels[row, column].long()
-            # The reference knows its own skin best; others show what its hair covers.
-            share = (seen & torch.isin(label, head_labels)).float() * facing.clamp_min(0) ** 2
-            share = share * (1.0 if subject == 0 else 0.02)
+            # The reference knows its own skin best; others show what its hair covers; a shirt is better than nothing.
+            bare = torch.isin(label, head_labels).float() * (1.0 if subject == 0 else 0.02)
+            dressed = (label == LABEL_CODE["clothes"]).float() * (1e-3 if subject == 0 else 0.0)
+            share = seen.float() * (bare + dressed) * facing.clamp_min(0) ** 2
             weight += share
             color += share[:, None] * picture.rgb[row, column].float() / 255
             if subject == 0:
