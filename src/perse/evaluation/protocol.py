@@ -18,6 +18,7 @@ from perse.evaluation.metrics import Perceptual, psnr, ssim
 FRAMES_AT_ONCE = 8
 FACE_UNTOUCHED = ("clothes", "earrings", "hair", "hat", "headphones")
 """Categories whose edits leave the face alone, so that identity should stay."""
+_MEANS = ("psnr", "psnr_foreground", "ssim", "lpips", "identity", "identity_motion", "identity_dataset")
 _LEAKAGE = ("leakage", "leakage_dataset", "leakage_area")
 
 
@@ -90,9 +91,11 @@ def evaluate(
         indices: other frames than the held-out ones.
 
     Returns: a dict for JSON. `psnr`, `psnr_foreground`, `ssim`, `lpips`: means over all subjects and frames;
-        `identity`: mean distance to the portrait over all frames in which a face was found, `identity_reference`
-        and `identity_face_untouched` over the reference and over edits that leave the face alone,
-        `identity_dataset` that of the dataset's own frames, `faces_missing`: how many frames showed no face;
+        `identity`: mean distance to the portrait, with the head turned as in held-out frames and the photo's own
+        expression (the network takes another expression for half another person), `identity_reference` and
+        `identity_face_untouched` over the reference and over edits that leave the face alone; `identity_motion`:
+        the same in the held-out frames as they are, `identity_dataset` that of the dataset's own frames;
+        `faces_missing`: how many drawings showed no face;
         `leakage`: per category and `mean`; `leakage_dataset`: the same between the dataset's own frames, from
         what lies below the threshold of a change and from video coding; `leakage_area`: which share of the person
         that was measured on;
@@ -134,7 +137,7 @@ class _Protocol:
         for start in range(0, len(self._frames), FRAMES_AT_ONCE):
             part = slice(start, start + FRAMES_AT_ONCE)
             self._compare(scores, drawn.rgb[part], from_uint8(truth[0][part]), truth[1][part] > 127)
-        self._identify(scores, drawn.rgb, truth[0])
+        self._identify(scores, self._draw_faces(subject), drawn.rgb, truth[0])
         if subject.category is not None:
             self._leak(scores, drawn, truth)
         return scores
@@ -146,6 +149,16 @@ class _Protocol:
         rendering = self._avatar.render_layers(look, motion.expr, motion.pose, camera, background=1.0)
         return _Drawn(rendering.rgb.cpu(), rendering.alpha.cpu())
 
+    def _draw_faces(self, subject: Subject) -> Tensor:
+        """The look with the photo's expression, its head turned as in some held-out frames. [R, H, W, 3]"""
+        portrait = self._dataset.portrait
+        motion = self._dataset.motion.select(self._frames[self._face_rows])
+        camera = motion.camera(self._dataset.camera)
+        pose = torch.cat([motion.pose[:, :6], portrait.pose[6:].expand(len(motion.pose), -1)], 1)
+        expr = portrait.expr.expand(len(pose), -1)
+        look = self._avatar.look_of(subject.id)
+        return self._avatar.render_layers(look, expr, pose, camera, background=1.0).rgb.cpu()
+
     def _compare(self, scores: _Scores, drawn: Tensor, truth: Tensor, person: Tensor) -> None:
         drawn, truth, person = (t.to(self._perceptual.device) for t in (drawn, truth, person))
         scores.extend("psnr", psnr(drawn, truth).tolist())
@@ -153,16 +166,18 @@ class _Protocol:
         scores.extend("ssim", ssim(drawn, truth).tolist())
         scores.extend("lpips", self._perceptual(drawn, truth).tolist())
 
-    def _identify(self, scores: _Scores, drawn: Tensor, truth: Tensor) -> None:
-        for row in self._face_rows:
-            distance = identity_distance(drawn[row], self._face)
-            if distance is None:
-                scores.faces_missing += 1
-            else:
-                scores.extend("identity", [distance])
-            true_distance = identity_distance(from_uint8(truth[row]), self._face)
-            if true_distance is not None:
-                scores.extend("identity_dataset", [true_distance])
+    def _identify(self, scores: _Scores, faces: Tensor, drawn: Tensor, truth: Tensor) -> None:
+        pictures = {
+            "identity": faces,
+            "identity_motion": drawn[self._face_rows],
+            "identity_dataset": from_uint8(truth[self._face_rows]),
+        }
+        for name, images in pictures.items():
+            distances = [identity_distance(image, self._face) for image in images]
+            found = [distance for distance in distances if distance is not None]
+            scores.extend(name, found)
+            if name != "identity_dataset":
+                scores.faces_missing += len(distances) - len(found)
 
     def _leak(self, scores: _Scores, drawn: _Drawn, truth: tuple[Tensor, Tensor, Tensor]) -> None:
         category = scores.subject.category
@@ -184,10 +199,12 @@ def _summary(scores: list[_Scores], frames: int) -> dict[str, Any]:
     learned = [name for name in groups if name in CATEGORIES]
     untouched = [s for s in scores if s.group in FACE_UNTOUCHED]
     return {
-        **{name: _pooled(scores, name) for name in ("psnr", "psnr_foreground", "ssim", "lpips", "identity")},
+        **{name: _pooled(scores, name) for name in _MEANS},
         "identity_reference": _pooled([s for s in scores if s.subject.is_reference], "identity"),
         "identity_face_untouched": _pooled(untouched, "identity"),
-        "identity_dataset": _pooled(scores, "identity_dataset"),
+        "identity_motion_reference": _pooled(
+            [s for s in scores if s.subject.is_reference], "identity_motion"
+        ),
         "faces_missing": sum(score.faces_missing for score in scores),
         **{name: _by_category(by_category, learned, name) for name in _LEAKAGE},
         "subjects": len(scores),
@@ -200,8 +217,7 @@ def _summary(scores: list[_Scores], frames: int) -> dict[str, Any]:
 
 def _group_row(scores: list[_Scores]) -> dict[str, Any]:
     """Means over the subjects of one category."""
-    names = ("psnr", "psnr_foreground", "ssim", "lpips", "identity", "identity_dataset")
-    row: dict[str, Any] = {"subjects": len(scores), **{name: _pooled(scores, name) for name in names}}
+    row: dict[str, Any] = {"subjects": len(scores), **{name: _pooled(scores, name) for name in _MEANS}}
     leaks = [s.leakage for s in scores if s.subject.category is not None]
     row["leakage"] = _mean([leak.mean for leak in leaks if leak.mean is not None])
     row["leakage_dataset"] = _mean(

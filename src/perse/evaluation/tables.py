@@ -8,6 +8,7 @@ _COLUMNS = (
     ("ssim", "SSIM", 4),
     ("lpips", "LPIPS", 4),
     ("identity", "identity", 3),
+    ("identity_motion", "identity in motion", 3),
     ("identity_dataset", "identity of data", 3),
     ("leakage", "leakage", 4),
     ("leakage_dataset", "leakage of data", 4),

@@ -208,6 +208,7 @@ def _rows(metrics: dict[str, Any]) -> list[list[str]]:
     leakage = metrics["leakage"]
     mean = leakage["mean"] if isinstance(leakage, dict) else leakage
     rows.append(["identity distance to the photo", _figure(metrics["identity"], 3), "-"])
+    rows.append(["the same, with the motion's expressions", _figure(metrics["identity_motion"], 3), "-"])
     rows.append(["leakage outside the part", _figure(mean, 4), "-"])
     rows.append(["subjects / categories", f"{metrics['subjects']} / {metrics['categories']}", "957 / 9"])
     rows.append(["held-out frames a subject", str(metrics["frames_heldout"]), "113"])
