@@ -7,13 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Motion
 from perse.splat import Camera
 from perse.viewer.media import to_uint8, write_video
-from perse.viewer.sheet import short
+from perse.viewer.sheet import Caption, short
 
 HOLD, BLEND = 16, 12
 
@@ -50,11 +49,9 @@ def _frames(avatar: Avatar, motion: Motion, camera: Camera, size: int) -> Iterat
 
 
 def _caption(picture: np.ndarray, text: str) -> np.ndarray:
-    canvas = Image.fromarray(picture)
-    size = max(11, picture.shape[0] // 28)
-    where = (8, picture.shape[0] - 1.7 * size)
-    ImageDraw.Draw(canvas).text(where, text, fill=(40, 42, 48), font=ImageFont.load_default(size=size))
-    return np.asarray(canvas)
+    """The picture with its text on a white band below it."""
+    band = Caption(text, max(11, picture.shape[0] // 28)).draw(picture.shape[1])
+    return np.concatenate([picture, band])
 
 
 def write_showreel(avatar: Avatar, motion: Motion, camera: Camera, path: Path, size: int = 512) -> None:
