@@ -10,8 +10,8 @@ from torch import Tensor
 from perse.avatar.posing import Canonical, PoseMLP, pose_canonical
 from perse.splat import Camera, Gaussians, rasterize
 
-VISIBLE = 1 / 255
-"""Opacity below which a Gaussian changes no 8-bit pixel."""
+VISIBLE = 2 / 255
+"""Opacity below which a Gaussian is dropped: alone it changes an 8-bit pixel by two grey levels at most."""
 
 
 @dataclass
