@@ -52,7 +52,7 @@ def write_report(avatar: Avatar, dataset: Dataset, out: Path, metrics: dict[str,
         ("In between", "each row blends two looks of one category (section 4.3)", painter.blends()),
         (
             "Combined",
-            "looks of several categories at once, never rendered together in training",
+            "several categories at once; no subject of the dataset has them together",
             painter.combinations(),
         ),
         ("Figures", "", _figures(metrics)),
