@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ import torch
 from perse._build_folder import BuildFolder
 from perse.dataset import Motion, default_motion
 from perse.errors import PerseError
-from perse.pipeline import SCALES, BuildConfig, build, select_frames, subjects_of
+from perse.frames import PHOTO_TURNS, select_frames, with_photo_frames
+from perse.pipeline import SCALES, BuildConfig, build, subjects_of
 
 SETTINGS = {"preset": "tiny", "seed": 0}
 
@@ -108,6 +110,20 @@ def test_selected_frames_keep_the_split_and_the_first_frame():
     original = thinned.expr[:, 0].long()
     assert torch.equal(train[original], thinned.train)
     assert torch.equal(original, original.sort().values)
+
+
+def test_the_photos_own_face_is_taught_and_not_held_out():
+    """If this fails, the avatar never sees the expression that its likeness is judged by."""
+    motion = default_motion().select(range(3))
+    expr, pose = torch.linspace(-1, 1, 50), torch.linspace(0, 0.1, 15)
+    longer = with_photo_frames(motion, SimpleNamespace(expr=expr, pose=pose))
+    assert len(longer) == 3 + len(PHOTO_TURNS)
+    assert torch.equal(longer.expr[:3], motion.expr)
+    assert torch.equal(longer.train[:3], motion.train)
+    assert bool(longer.train[3:].all())
+    assert torch.equal(longer.expr[3:], expr.expand(len(PHOTO_TURNS), -1))
+    assert torch.equal(longer.pose[3:, 6:], pose[6:].expand(len(PHOTO_TURNS), -1))
+    assert torch.rad2deg(longer.pose[3:, 4]).round().tolist() == [yaw for yaw, _ in PHOTO_TURNS]
 
 
 def test_demo_has_every_category_and_enough_subjects():

@@ -6,7 +6,6 @@ the result is there, so the same command goes on where an interrupted one stoppe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,8 @@ from perse.errors import PerseError
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
-    from perse.dataset import Attribute, Motion
+    from perse.dataset import Attribute
 
 Preset = Literal["tiny", "demo", "full", "paper"]
 BUNDLED_PORTRAITS = ("astronaut",)
@@ -171,12 +169,15 @@ def _capture(photo: Path | np.ndarray, name: str, config: BuildConfig, out: Path
 
 def _make_dataset(config: BuildConfig, out: Path) -> None:
     from perse.dataset import Portrait, default_motion
+    from perse.frames import select_frames, with_photo_frames
     from perse.generate import generate
 
     scale = SCALES[config.preset]
+    portrait = Portrait.load(out / "portrait")
     motion = select_frames(default_motion(), scale.train_frames, scale.heldout_frames)
+    motion = with_photo_frames(motion, portrait)
     generate(
-        Portrait.load(out / "portrait"),
+        portrait,
         subjects_of(scale, config.seed),
         motion,
         out / "dataset",
@@ -201,47 +202,6 @@ def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
     for category in CATEGORIES:
         subjects += [(a,) for a in vocabulary.spread(category, scale.per_category, seed)]
     return subjects
-
-
-def select_frames(motion: Motion, train: int, heldout: int) -> Motion:
-    """Thin a motion to ``train`` + ``heldout`` frames, keeping its split and its first frame.
-
-    Training frames are chosen to differ (the widest jaw, the closed lids and the far turns are among them), held-out
-    frames evenly in time, so that they stay a fair sample.
-    """
-    import torch
-
-    taught = torch.nonzero(motion.train)[:, 0]
-    unseen = torch.nonzero(~motion.train)[:, 0]
-    taught = taught[_farthest(_pose_features(motion.select(taught)), min(train, len(taught)))]
-    unseen = unseen[torch.linspace(0, len(unseen) - 1, min(heldout, len(unseen))).round().long()]
-    return motion.select(torch.cat([taught, unseen]).sort().values)
-
-
-def _pose_features(motion: Motion) -> torch.Tensor:
-    """[T, D]: where a frame puts the mean head's landmarks (in 6 mm), and how it turns the neck (in 12 degrees)."""
-    import torch
-
-    from perse.head import open_head
-
-    head = open_head()
-    still = motion.pose.clone()
-    still[:, :6] = 0
-    points = [head.landmarks(head.vertices(expr=e[None], pose=p[None])) for e, p in zip(motion.expr, still)]
-    return torch.cat([torch.cat(points).flatten(1) / 0.006, motion.pose[:, :6] / math.radians(12)], 1)
-
-
-def _farthest(features: torch.Tensor, count: int) -> torch.Tensor:
-    """Indices of ``count`` rows, each the farthest (largest single difference) from all before it; row 0 is first."""
-    import torch
-
-    chosen = [0]
-    distance = torch.full((len(features),), torch.inf)
-    while len(chosen) < count:
-        distance = torch.minimum(distance, (features - features[chosen[-1]]).abs().amax(1))
-        distance[chosen] = -1.0
-        chosen.append(int(distance.argmax()))
-    return torch.tensor(chosen)
 
 
 def _train(config: BuildConfig, out: Path, device: str) -> None:
