@@ -1,16 +1,20 @@
 """The build as a user meets it: it owns its folder, goes on where it stopped, and says clearly what it will not do."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import skimage.data
 import torch
 
 from perse._build_folder import BuildFolder
-from perse.dataset import Motion, default_motion
+from perse.capture import capture
+from perse.dataset import Motion, default_motion, demo_attributes
 from perse.errors import PerseError
 from perse.frames import PHOTO_TURNS, select_frames, with_photo_frames
+from perse.generate import generate
 from perse.pipeline import SCALES, BuildConfig, build, subjects_of
 
 SETTINGS = {"preset": "tiny", "seed": 0}
@@ -161,3 +165,20 @@ def test_training_frames_hold_the_extremes():
         seen = chosen.pose[chosen.train, joint]
         assert float(seen.max()) > 0.9 * float(all_of_it.max())
         assert float(seen.min()) <= 0.9 * float(all_of_it.min())
+
+
+@pytest.mark.slow
+def test_a_subject_made_alone_equals_one_made_among_others(tmp_path):
+    """If this fails, a build that was interrupted before its last subject ends with another dataset."""
+    portrait = capture(skimage.data.astronaut(), name="astronaut")
+    motion = default_motion().select([0, 5])
+    subjects = [(), (next(a for a in demo_attributes() if a.category == "hat"),)]
+    for folder in ("together", "apart"):
+        generate(portrait, subjects, motion, tmp_path / folder, size=64)
+    last = sorted((tmp_path / "apart" / "subjects").iterdir())[-1]
+    shutil.rmtree(last)
+    generate(portrait, subjects, motion, tmp_path / "apart", size=64)
+    for file in last.iterdir():
+        assert (
+            file.read_bytes() == (tmp_path / "together" / "subjects" / last.name / file.name).read_bytes()
+        ), file

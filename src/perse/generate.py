@@ -79,17 +79,13 @@ def generate(
     workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
     done = len(jobs) - len(missing)
     with tqdm(total=len(jobs), initial=done, unit="subject", desc="dataset", mininterval=1.0) as bar:
-        if workers == 1:
-            maker_of_subjects = _SubjectMaker(out, maker)
-            for job in missing:
-                maker_of_subjects.make(job)
-                bar.update()
-        elif missing:
+        if missing:
             _in_processes(out, maker, missing, workers, bar)
     writer.finish()
 
 
 def _in_processes(out: Path, maker: dict[str, str], jobs: list[Job], workers: int, bar: tqdm) -> None:
+    """Make the jobs, be it only one: sums over several threads, as here, would come out other than in a worker."""
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
