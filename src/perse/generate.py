@@ -76,11 +76,10 @@ def generate(
         order=[job.id for job in jobs],
     )
     missing = [job for job in jobs if not writer.has(job.id)]
-    workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
     done = len(jobs) - len(missing)
     with tqdm(total=len(jobs), initial=done, unit="subject", desc="dataset", mininterval=1.0) as bar:
         if missing:
-            _in_processes(out, maker, missing, workers, bar)
+            _in_processes(out, maker, missing, min(workers or os.cpu_count() or 1, len(missing)), bar)
     writer.finish()
 
 
