@@ -35,7 +35,7 @@ native: | $(BIN)/python ## Build only the rasterizer, for work with PYTHONPATH=s
 		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_BUILD_TYPE=Release
 	$(BIN)/cmake --build build/native
 	@for file in build/native/_native*.so; do \
-		to=src/perse/splat/$$(basename $$file); cp $$file $$to.new && mv -f $$to.new $$to; \
+		to=src/perse/$$(basename $$file); cp $$file $$to.new && mv -f $$to.new $$to; \
 	done # renamed, so that programs that have the old one loaded live on
 
 demo: install ## Build the avatar of the bundled portrait into runs/demo
@@ -54,4 +54,4 @@ format: install ## Put the code into the house's format
 	$(BIN)/ruff format .
 
 clean: ## Remove what was built, not runs/ and not the asset cache
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/perse/splat/*.so
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/perse/*.so

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import torch
 
+from perse import _kernels
 from perse.splat import Camera, _native_backend, _reference
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true", help="also time the torch reference (minutes)")
     options = parser.parse_args()
 
-    backends = {isa: native(isa) for isa in _native_backend.instruction_sets()}
+    backends = {isa: native(isa) for isa in _kernels.instruction_sets()}
     if options.reference:
         backends["torch"] = _reference.render
     print(

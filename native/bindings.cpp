@@ -1,4 +1,4 @@
-// The Python module perse.splat._native. Shapes are checked in Python (perse/splat/rasterize.py); the types here make
+// The Python module perse._native. Shapes are checked in Python (perse/splat/rasterize.py); the types here make
 // sure that nothing but contiguous float32 arrays on the CPU reaches the kernels.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

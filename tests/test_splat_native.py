@@ -6,11 +6,12 @@ import threading
 import pytest
 import torch
 
+from perse import _kernels
 from perse.errors import PerseError
 from perse.splat import Camera, Gaussians, _native_backend, _reference, rasterize
 from splat_scenes import NAMES, camera, leaves, random_gaussians, relative_error
 
-ISAS = _native_backend.instruction_sets()
+ISAS = _kernels.instruction_sets()
 THREADS = (1, 2, 3)
 
 # Count, width, height, channels, size of the Gaussians. Counts that no vector width divides, images that no tile
@@ -27,7 +28,7 @@ CASES = [
 @pytest.fixture(params=["openmp threads", "own threads"])
 def thread_count(request):
     """Sets torch's number of threads, which the native backend follows, for either kind of threads it can use."""
-    native = _native_backend._native
+    native = _kernels.module()
     before = torch.get_num_threads()
     native.use_own_threads(request.param == "own threads")
     if native.uses_own_threads() != (request.param == "own threads"):
@@ -315,7 +316,7 @@ def test_other_layouts_and_precisions():
 
 
 def test_an_unknown_instruction_set_is_refused(monkeypatch):
-    monkeypatch.setenv(_native_backend.SIMD_VARIABLE, "mmx")
+    monkeypatch.setenv(_kernels.SIMD_VARIABLE, "mmx")
     with pytest.raises(ValueError, match=r"mmx.*there are.*generic"):
         rasterize(random_gaussians(3, 0), camera(16, 16))
 
@@ -324,12 +325,12 @@ def test_the_environment_chooses_the_instruction_set(monkeypatch):
     gaussians, view = random_gaussians(300, 1), camera(48, 48)
     inputs = leaves(gaussians, gaussians.colors, view, torch.float32)
     expected, _ = _native_backend.render(*inputs, 48, 48, torch.zeros(3), isa="generic")
-    monkeypatch.setenv(_native_backend.SIMD_VARIABLE, "generic")
+    monkeypatch.setenv(_kernels.SIMD_VARIABLE, "generic")
     assert torch.equal(rasterize(gaussians, view)[0], expected.detach())
 
 
 def test_an_unbuilt_checkout_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(_native_backend, "_native", None)
-    monkeypatch.setattr(_native_backend, "_import_error", ImportError("No module named '_native'"))
+    monkeypatch.setattr(_kernels, "_native", None)
+    monkeypatch.setattr(_kernels, "_import_error", ImportError("No module named '_native'"))
     with pytest.raises(PerseError, match="make native"):
         rasterize(random_gaussians(3, 0), camera(16, 16))

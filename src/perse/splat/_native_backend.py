@@ -8,22 +8,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from perse.errors import PerseError
-
-try:
-    import perse.splat._native as _native
-except ImportError as error:  # a source checkout that was never built
-    _native = None  # type: ignore[assignment]
-    _import_error: ImportError | None = error
-else:
-    _import_error = None
-
-SIMD_VARIABLE = "PERSE_SIMD"  # environment variable that forces one of instruction_sets()
-
-
-def instruction_sets() -> tuple[str, ...]:
-    """Names of the compiled kernels that this processor can run, the fastest first."""
-    return tuple(_module().instruction_sets())
+from perse import _kernels
 
 
 def render(
@@ -48,7 +33,7 @@ def render(
     if means.device.type != "cpu":
         raise ValueError(f"backend 'native' draws CPU tensors, and these are on {means.device}")
     converted = [tensor.to(torch.float32).contiguous() for tensor in inputs]
-    isa = isa or os.environ.get(SIMD_VARIABLE, "")
+    isa = isa or os.environ.get(_kernels.SIMD_VARIABLE, "")
     return _Render.apply(*converted, width, height, isa)  # type: ignore[no-any-return]
 
 
@@ -62,7 +47,7 @@ class _Render(torch.autograd.Function):
         tensors = [t.detach() for t in (means, quats, scales, opacities, channels, viewmat, K, background)]
         image = torch.empty(height, width, channels.shape[-1])
         alpha = torch.empty(height, width)
-        state = _module().forward(*tensors, image, alpha, torch.get_num_threads(), isa)
+        state = _kernels.module().forward(*tensors, image, alpha, torch.get_num_threads(), isa)
         if any(ctx.needs_input_grad):
             ctx.state = state
             ctx.save_for_backward(*tensors, image, alpha)
@@ -78,7 +63,7 @@ class _Render(torch.autograd.Function):
         geometry = [torch.empty_like(t) for t in (means, quats, scales, opacities, channels)]
         need_viewmat, need_K, need_background = ctx.needs_input_grad[5:8]
         camera = torch.zeros(16, dtype=torch.float64)  # viewmat rows 0-2 [12], then fx, fy, cx, cy
-        _module().backward(
+        _kernels.module().backward(
             ctx.state,
             *tensors,
             image,
@@ -99,12 +84,3 @@ class _Render(torch.autograd.Function):
         if need_background:
             grad_background = ((1.0 - alpha)[..., None] * grad_image).sum(dim=(0, 1))
         return *geometry, grad_viewmat, grad_K, grad_background, None, None, None
-
-
-def _module():
-    if _native is None:
-        raise PerseError(
-            f"the native rasterizer is not built ({_import_error}); run `make native` in a source checkout, "
-            "or `pip install .`, or pass backend='torch' (slow)"
-        ) from _import_error
-    return _native

@@ -1,0 +1,36 @@
+"""The compiled module behind the rooms `splat` and `head`: found once, with a clear error where it was not built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perse.errors import PerseError
+
+try:
+    from perse import _native  # type: ignore[attr-defined]
+except ImportError as error:  # a source checkout that was never built
+    _native = None
+    _import_error: ImportError | None = error
+else:
+    _import_error = None
+
+SIMD_VARIABLE = "PERSE_SIMD"  # environment variable that forces one of instruction_sets()
+
+
+def module() -> Any:
+    """The compiled module.
+
+    Raises:
+        PerseError: it was not built.
+    """
+    if _native is None:
+        raise PerseError(
+            f"the native kernels are not built ({_import_error}); run `make native` in a source checkout, "
+            "or `pip install .`; drawing with backend='torch' does without them (slow)"
+        ) from _import_error
+    return _native
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Names of the compiled kernels that this processor can run, the fastest first."""
+    return tuple(module().instruction_sets())
