@@ -4,51 +4,11 @@ A word appears once in its category, so words can be given in any order. Only wo
 :mod:`perse.studio.parts` draws may stand here: a prompt that lists a word nobody draws would be a lie.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One choice, e.g. the length of the hair."""
-
-    name: str
-    """What is chosen, used in messages ("length")."""
-    words: tuple[str, ...]
-    """The adjectives to choose from."""
-    optional: bool = False
-    """Whether a prompt may leave the choice out."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The vocabulary of one category."""
-
-    verb: str
-    """"with" or "wearing", as in "a person with ..."."""
-    noun: str
-    """What the adjectives describe, unless one of them is a noun of its own (`nouns`)."""
-    axes: tuple[Axis, ...]
-    """The choices, in the order in which their words are spoken."""
-    nouns: dict[str, str] = field(default_factory=dict)
-    """Words that name the thing themselves: {"goatee": "goatee"}."""
-    plural: frozenset[str] = frozenset()
-    """Nouns that take no article ("hair", "earrings")."""
-    clashes: tuple[tuple[frozenset[str], frozenset[str]], ...] = ()
-    """Pairs of word sets that contradict each other: no prompt takes a word from both."""
-    alone: frozenset[str] = frozenset()
-    """Words that say everything by themselves ("bald")."""
-
-
-def _clash(left: str, right: str) -> tuple[frozenset[str], frozenset[str]]:
-    """A contradiction, from two comma-separated word lists."""
-    return frozenset(left.split(", ")), frozenset(right.split(", "))
-
-
-_CLOTH_COLOURS = ("black", "white", "grey", "red", "green", "blue", "navy", "yellow", "purple", "brown")
+from perse.dataset._vocabulary_table import Axis, Table, clash
+from perse.dataset._vocabulary_worn import WORN
 
 TABLES: dict[str, Table] = {
+    **WORN,
     "beard": Table(
         verb="with",
         noun="beard",
@@ -64,33 +24,7 @@ TABLES: dict[str, Table] = {
             "chin curtain": "chin curtain",
         },
         plural=frozenset({"stubble"}),
-        clashes=(_clash("short, long", "stubble, moustache"),),
-    ),
-    "clothes": Table(
-        verb="wearing",
-        noun="clothes",
-        axes=(
-            Axis("colour", _CLOTH_COLOURS),
-            Axis("pattern", ("striped", "checked"), optional=True),
-            Axis("garment", ("crew-neck", "turtleneck", "hoodie", "shirt")),
-        ),
-        nouns={
-            "crew-neck": "crew-neck sweater",
-            "turtleneck": "turtleneck",
-            "hoodie": "hoodie",
-            "shirt": "shirt",
-        },
-    ),
-    "earrings": Table(
-        verb="wearing",
-        noun="earrings",
-        axes=(
-            Axis("size", ("small", "large"), optional=True),
-            Axis("material", ("gold", "silver", "rose-gold", "black", "pearl", "ruby", "emerald")),
-            Axis("shape", ("hoop", "stud", "drop")),
-        ),
-        plural=frozenset({"earrings"}),
-        clashes=(_clash("pearl, ruby, emerald", "hoop"),),
+        clashes=(clash("short, long", "stubble, moustache"),),
     ),
     "eyebrows": Table(
         verb="with",
@@ -116,31 +50,6 @@ TABLES: dict[str, Table] = {
         plural=frozenset({"hair"}),
         alone=frozenset({"bald"}),
     ),
-    "hat": Table(
-        verb="wearing",
-        noun="hat",
-        axes=(
-            Axis(
-                "colour",
-                ("black", "white", "grey", "red", "green", "blue", "navy", "yellow", "brown", "pink"),
-            ),
-            Axis("texture", ("knitted",), optional=True),
-            Axis("kind", ("beanie", "baseball cap", "fedora")),
-        ),
-        nouns={"beanie": "beanie", "baseball cap": "baseball cap", "fedora": "fedora"},
-        clashes=(_clash("knitted", "baseball cap, fedora"),),
-    ),
-    "headphones": Table(
-        verb="wearing",
-        noun="headphones",
-        axes=(
-            Axis("size", ("slim", "large"), optional=True),
-            Axis("colour", ("black", "white", "silver", "red", "blue", "green", "yellow", "pink")),
-            Axis("kind", ("over-ear", "on-ear", "in-ear")),
-        ),
-        plural=frozenset({"headphones"}),
-        clashes=(_clash("in-ear", "slim, large"),),
-    ),
     "mouth": Table(
         verb="with",
         noun="lips",
@@ -160,7 +69,7 @@ TABLES: dict[str, Table] = {
             Axis("profile", ("upturned", "hooked", "straight"), optional=True),
             Axis("tip", ("bulbous", "pointed"), optional=True),
         ),
-        clashes=(_clash("hooked", "short"),),
+        clashes=(clash("hooked", "short"),),
     ),
 }
 

@@ -12,7 +12,8 @@ import random
 import re
 from functools import cache
 
-from perse.dataset._vocabulary_tables import DEMO, FILLERS, SYNONYMS, TABLES, Table
+from perse.dataset._vocabulary_table import Table
+from perse.dataset._vocabulary_tables import DEMO, FILLERS, SYNONYMS, TABLES
 from perse.dataset.labels import CATEGORIES
 from perse.dataset.records import Attribute
 from perse.errors import PerseError

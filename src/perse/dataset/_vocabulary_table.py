@@ -1,0 +1,42 @@
+"""The shape of the vocabulary tables: axes of adjectives, nouns, and which words contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One choice, e.g. the length of the hair."""
+
+    name: str
+    """What is chosen, used in messages ("length")."""
+    words: tuple[str, ...]
+    """The adjectives to choose from."""
+    optional: bool = False
+    """Whether a prompt may leave the choice out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The vocabulary of one category."""
+
+    verb: str
+    """"with" or "wearing", as in "a person with ..."."""
+    noun: str
+    """What the adjectives describe, unless one of them is a noun of its own (`nouns`)."""
+    axes: tuple[Axis, ...]
+    """The choices, in the order in which their words are spoken."""
+    nouns: dict[str, str] = field(default_factory=dict)
+    """Words that name the thing themselves: {"goatee": "goatee"}."""
+    plural: frozenset[str] = frozenset()
+    """Nouns that take no article ("hair", "earrings")."""
+    clashes: tuple[tuple[frozenset[str], frozenset[str]], ...] = ()
+    """Pairs of word sets that contradict each other: no prompt takes a word from both."""
+    alone: frozenset[str] = frozenset()
+    """Words that say everything by themselves ("bald")."""
+
+
+def clash(left: str, right: str) -> tuple[frozenset[str], frozenset[str]]:
+    """A contradiction, from two comma-separated word lists."""
+    return frozenset(left.split(", ")), frozenset(right.split(", "))
