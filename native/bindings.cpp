@@ -2,10 +2,12 @@
 // sure that nothing but contiguous float32 arrays on the CPU reaches the kernels.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -29,6 +31,9 @@ using Rows = In<nb::ndim<2>>;
 using Viewmat = In<nb::shape<4, 4>>;
 using Intrinsics = In<nb::shape<3, 3>>;
 using Image = In<nb::ndim<3>>;
+template <typename Shape>
+using Ints = nb::ndarray<int32_t, Shape, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // Owns a state for as long as Python (the autograd graph) does.
 class StateHandle {
@@ -50,7 +55,7 @@ void require(bool condition, const char* message) {
 
 perse::Scene make_scene(const Vectors3& means, const Vectors4& quats, const Vectors3& scales, const Vector& opacities,
                         const Rows& channels, const Viewmat& viewmat, const Intrinsics& intrinsics,
-                        const Vector& background, size_t height, size_t width) {
+                        const Vector& background, size_t height, size_t width, const perse::ViewOptions& options) {
   const size_t count = means.shape(0);
   require(quats.shape(0) == count && scales.shape(0) == count && opacities.shape(0) == count && channels.shape(0) == count,
           "means, quats, scales, opacities and channels must have the same length");
@@ -58,6 +63,7 @@ perse::Scene make_scene(const Vectors3& means, const Vectors4& quats, const Vect
   require(channels.shape(1) >= 1 && channels.shape(1) <= 65536, "between 1 and 65536 channels");
   require(background.shape(0) == channels.shape(1), "background must have one value for each channel");
   require(width >= 1 && width <= 16384 && height >= 1 && height <= 16384, "image sides must be 1 to 16384 pixels");
+  require(options.near_plane > 0, "the near plane must be in front of the camera");
   perse::Scene scene;
   scene.count = static_cast<int>(count);
   scene.channel_count = static_cast<int>(channels.shape(1));
@@ -71,28 +77,45 @@ perse::Scene make_scene(const Vectors3& means, const Vectors4& quats, const Vect
   scene.viewmat = viewmat.data();
   scene.intrinsics = intrinsics.data();
   scene.background = background.data();
+  scene.options = options;
   return scene;
 }
 
 StateHandle forward(Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels, Viewmat viewmat,
-                    Intrinsics intrinsics, Vector background, Out<nb::ndim<3>> image, Out<nb::ndim<2>> alpha,
-                    int threads, const std::string& instruction_set) {
+                    Intrinsics intrinsics, Vector background, const perse::ViewOptions& options, Out<nb::ndim<3>> image,
+                    Out<nb::ndim<2>> alpha, std::optional<Out<nb::shape<-1, 2>>> means2d,
+                    std::optional<Ints<nb::ndim<1>>> radii, int threads, const std::string& instruction_set) {
   const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
-                                        image.shape(0), image.shape(1));
+                                        image.shape(0), image.shape(1), options);
   require(image.shape(2) == channels.shape(1), "image must have one value for each channel");
   require(alpha.shape(0) == image.shape(0) && alpha.shape(1) == image.shape(1), "alpha must have the size of the image");
+  require(means2d.has_value() == radii.has_value(), "means2d and radii are wanted together");
+  require(!radii || (radii->shape(0) == means.shape(0) && means2d->shape(0) == means.shape(0)),
+          "means2d and radii must have one row for each Gaussian");
+  const perse::Projected projected = {means2d ? means2d->data() : nullptr, radii ? radii->data() : nullptr};
   nb::gil_scoped_release release;
-  return StateHandle(perse::render_forward(scene, image.data(), alpha.data(), threads, instruction_set));
+  return StateHandle(perse::render_forward(scene, image.data(), alpha.data(), projected, threads, instruction_set));
+}
+
+void inspect(StateHandle& handle, std::optional<Ints<nb::ndim<2>>> median, std::optional<Flags> seen) {
+  perse::RenderState& state = handle.state();
+  require(!median || (median->shape(0) == static_cast<size_t>(state.height) && median->shape(1) == static_cast<size_t>(state.width)),
+          "median must have the size of the image");
+  require(!seen || seen->shape(0) == static_cast<size_t>(state.count), "seen must have one value for each Gaussian");
+  nb::gil_scoped_release release;
+  perse::render_inspect(state, median ? median->data() : nullptr, seen ? seen->data() : nullptr);
 }
 
 void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels,
-              Viewmat viewmat, Intrinsics intrinsics, Vector background, Image image, Rows alpha, Image grad_image,
+              Viewmat viewmat, Intrinsics intrinsics, Vector background, const perse::ViewOptions& options, Image image,
+              Rows alpha, Image grad_image,
               Rows grad_alpha, Out<nb::shape<-1, 3>> grad_means, Out<nb::shape<-1, 4>> grad_quats,
               Out<nb::shape<-1, 3>> grad_scales, Out<nb::ndim<1>> grad_opacities, Out<nb::ndim<2>> grad_channels,
+              std::optional<Out<nb::shape<-1, 2>>> grad_means2d,
               nb::ndarray<double, nb::shape<16>, nb::c_contig, nb::device::cpu> grad_camera, bool camera_wanted) {
   perse::RenderState& state = handle.state();
   const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
-                                        image.shape(0), image.shape(1));
+                                        image.shape(0), image.shape(1), options);
   require(scene.count == state.count && scene.channel_count == state.channel_count && scene.width == state.width &&
               scene.height == state.height,
           "the inputs are not those of the forward call");
@@ -105,8 +128,14 @@ void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scal
               grad_scales.shape(0) == means.shape(0) && grad_opacities.shape(0) == means.shape(0) &&
               grad_channels.shape(0) == means.shape(0) && grad_channels.shape(1) == channels.shape(1),
           "gradients must be shaped like the inputs");
-  const perse::Gradients gradients = {grad_means.data(),     grad_quats.data(),    grad_scales.data(),
-                                      grad_opacities.data(), grad_channels.data(), camera_wanted ? grad_camera.data() : nullptr};
+  require(!grad_means2d || grad_means2d->shape(0) == means.shape(0), "gradients must be shaped like the inputs");
+  const perse::Gradients gradients = {grad_means.data(),
+                                      grad_quats.data(),
+                                      grad_scales.data(),
+                                      grad_opacities.data(),
+                                      grad_channels.data(),
+                                      grad_means2d ? grad_means2d->data() : nullptr,
+                                      camera_wanted ? grad_camera.data() : nullptr};
   nb::gil_scoped_release release;
   perse::render_backward(state, scene, image.data(), alpha.data(), grad_image.data(), grad_alpha.data(), gradients);
 }
@@ -118,19 +147,26 @@ NB_MODULE(_native, m) {
   perse::uses_own_threads();  // looks for OpenMP and starts to watch for forks, before anything forks
   m.doc() = "Gaussian splatting on the CPU; use it through perse.splat.rasterize.";
   nb::class_<StateHandle>(m, "RenderState");
+  nb::class_<perse::ViewOptions>(m, "ViewOptions")
+      .def(nb::init<float, float, float, float, float, bool>(), nb::arg("near_plane"), nb::arg("far_plane"),
+           nb::arg("blur"), nb::arg("radius_clip"), nb::arg("radius_limit"), nb::arg("antialiased"));
   m.def("instruction_sets", &perse::instruction_sets, "Names of the kernels that run here, the fastest first.");
   m.def("uses_own_threads", &perse::uses_own_threads, "Whether the threads are ours rather than OpenMP's.");
   m.def("use_own_threads", &perse::use_own_threads, nb::arg("always"), "Never use OpenMP's threads (for tests).");
   m.def("forward", &forward, nb::arg("means").noconvert(), nb::arg("quats").noconvert(), nb::arg("scales").noconvert(),
         nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(), nb::arg("viewmat").noconvert(),
-        nb::arg("K").noconvert(), nb::arg("background").noconvert(), nb::arg("image").noconvert(),
-        nb::arg("alpha").noconvert(), nb::arg("threads"), nb::arg("isa"),
+        nb::arg("K").noconvert(), nb::arg("background").noconvert(), nb::arg("options"),
+        nb::arg("image").noconvert(), nb::arg("alpha").noconvert(), nb::arg("means2d").noconvert().none(),
+        nb::arg("radii").noconvert().none(), nb::arg("threads"), nb::arg("isa"),
         "Draws into image and alpha; returns what backward needs.");
+  m.def("inspect", &inspect, nb::arg("state"), nb::arg("median").noconvert().none(), nb::arg("seen").noconvert().none(),
+        "Writes which Gaussian each pixel's median depth is that of, and which Gaussians any pixel saw.");
   m.def("backward", &backward, nb::arg("state"), nb::arg("means").noconvert(), nb::arg("quats").noconvert(),
         nb::arg("scales").noconvert(), nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(),
         nb::arg("viewmat").noconvert(), nb::arg("K").noconvert(), nb::arg("background").noconvert(),
-        nb::arg("image").noconvert(), nb::arg("alpha").noconvert(), nb::arg("grad_image").noconvert(),
+        nb::arg("options"), nb::arg("image").noconvert(), nb::arg("alpha").noconvert(), nb::arg("grad_image").noconvert(),
         nb::arg("grad_alpha").noconvert(), nb::arg("grad_means").noconvert(), nb::arg("grad_quats").noconvert(),
         nb::arg("grad_scales").noconvert(), nb::arg("grad_opacities").noconvert(), nb::arg("grad_channels").noconvert(),
+        nb::arg("grad_means2d").noconvert().none(),
         nb::arg("grad_camera").noconvert(), nb::arg("camera_wanted"), "Writes the gradients of one forward call.");
 }

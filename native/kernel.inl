@@ -1,6 +1,7 @@
 // Compiled once for each instruction set: the including file defines PERSE_ISA (a namespace) and PERSE_USE_*.
 #include "backward.h"
 #include "forward.h"
+#include "inspect.h"
 #include "project.h"
 
 #define PERSE_TEXT_OF(name) #name
@@ -13,6 +14,7 @@ extern const Kernel kernel;
 const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
                        project,
                        {forward_tile<3>, forward_tile<4>, forward_tile<8>},
+                       inspect_tile,
                        {backward_tile<3>, backward_tile<4>, backward_tile<8>},
                        unproject};
 

@@ -37,12 +37,13 @@ struct Projection {
   Float clamped_x, clamped_y;        // the slopes at which the projection is linearised
   Mask inside_x, inside_y;           // not clamped
   Float mean_x, mean_y;              // pixels
-  Float quat[4], quat_scale;         // unit quaternion, and 1 / its length before
+  Float quat[4], quat2, quat_scale;  // unit quaternion; its squared length before, and 1 / its length before
   Float rotation[9];
   Float jacobian[6];       // 2 x 3, pixels per metre in the world
   Float unscaled_axes[6];  // jacobian * rotation
   Float axes[6];           // the same, columns times the scales: covariance = axes axes^T + blur
   Float cov_xx, cov_xy, cov_yy;
+  Float sharp_determinant, inverse_determinant;  // of the covariance without and with blur
   Float conic_xx, conic_xy, conic_yy;  // inverse covariance
 };
 
@@ -70,8 +71,8 @@ PERSE_INLINE void rotation_grad_to_quat(const Projection& p, const Float* g, Flo
   for (int k = 0; k < 4; ++k) out[k] = (out[k] - along * q[k]) * p.quat_scale;
 }
 
-PERSE_INLINE void project_vector(const CameraParameters& c, const Float* mean, const Float* quat, const Float* scale,
-                                 Projection& p) {
+PERSE_INLINE void project_vector(const CameraParameters& c, float blur, const Float* mean, const Float* quat,
+                                 const Float* scale, Projection& p) {
   const float* view = c.rotation;
   for (int i = 0; i < 3; ++i) {
     p.position[i] = view[3 * i] * mean[0] + view[3 * i + 1] * mean[1] + view[3 * i + 2] * mean[2] + c.translation[i];
@@ -89,8 +90,8 @@ PERSE_INLINE void project_vector(const CameraParameters& c, const Float* mean, c
   p.inside_x = p.clamped_x == p.slope_x;
   p.inside_y = p.clamped_y == p.slope_y;
 
-  Float length2 = quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3];
-  p.quat_scale = 1.f / sqrt(max(length2, 1e-24f));
+  p.quat2 = quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3];
+  p.quat_scale = 1.f / sqrt(max(p.quat2, kMinQuat2));
   for (int k = 0; k < 4; ++k) p.quat[k] = quat[k] * p.quat_scale;
   quat_to_rotation(p.quat, p.rotation);
 
@@ -109,16 +110,16 @@ PERSE_INLINE void project_vector(const CameraParameters& c, const Float* mean, c
 
   const Float *u = p.axes, *v = p.axes + 3;
   Float uu = dot3(u, u), vv = dot3(v, v), uv = dot3(u, v);
-  p.cov_xx = uu + kBlur;
+  p.cov_xx = uu + blur;
   p.cov_xy = uv;
-  p.cov_yy = vv + kBlur;
+  p.cov_yy = vv + blur;
   // |u x v|^2 instead of uu vv - uv^2: no cancellation for long thin ellipses.
   Float cross[3] = {u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]};
-  Float determinant = dot3(cross, cross) + kBlur * (uu + vv) + kBlur * kBlur;
-  Float scale_back = 1.f / determinant;
-  p.conic_xx = p.cov_yy * scale_back;
-  p.conic_xy = -(p.cov_xy * scale_back);
-  p.conic_yy = p.cov_xx * scale_back;
+  p.sharp_determinant = dot3(cross, cross);
+  p.inverse_determinant = 1.f / (p.sharp_determinant + blur * (uu + vv) + blur * blur);
+  p.conic_xx = p.cov_yy * p.inverse_determinant;
+  p.conic_xy = -(p.cov_xy * p.inverse_determinant);
+  p.conic_yy = p.cov_xx * p.inverse_determinant;
 }
 
 // Tiles that hold a pixel centre in [x_low, x_high] x [y_low, y_high] (pixel indices); false if there is none.
@@ -147,6 +148,16 @@ PERSE_INLINE bool copy_channels(const float* channels, int count, Record* record
   return finite;
 }
 
+// Radius and centre as the caller sees them: of Gaussians that reach into the image, in whole pixels.
+PERSE_INLINE void report(const ProjectJob& job, size_t id, float mean_x, float mean_y, float half_x, float half_y) {
+  const float x = ceilf(half_x), y = ceilf(half_y), larger = x > y ? x : y;
+  const bool inside = mean_x + x > 0.f && mean_x - x < job.camera.width && mean_y + y > 0.f && mean_y - y < job.camera.height;
+  const bool drawn = inside && larger > 0.f;
+  job.radii[id] = drawn ? static_cast<int32_t>(larger < 16777216.f ? larger : 16777216.f) : 0;
+  job.means2d[2 * id] = drawn ? mean_x : 0.f;
+  job.means2d[2 * id + 1] = drawn ? mean_y : 0.f;
+}
+
 // One vector of Gaussians [first, first + count).
 PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   const CameraParameters& c = job.camera;
@@ -156,10 +167,13 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   load_rows<3>(job.scales + static_cast<size_t>(first) * 3, count, scale);
   load_rows<1>(job.opacities + first, count, &opacity);
   Projection p;
-  project_vector(c, mean, quat, scale, p);
+  const ViewOptions& o = job.options;
+  project_vector(c, o.blur, mean, quat, scale, p);
 
+  Float blended = min(opacity, 1.f);
+  if (o.antialiased) blended = blended * sqrt(p.sharp_determinant * p.inverse_determinant);
   alignas(64) float log2_opacity_lanes[Float::width];
-  store(log2_opacity_lanes, opacity);
+  store(log2_opacity_lanes, blended);
   for (int i = 0; i < Float::width; ++i) log2_opacity_lanes[i] = log2f(log2_opacity_lanes[i]);
   Float log2_opacity = load(log2_opacity_lanes);
   // The Gaussian falls to 1/255 at sigmas2 squared standard deviations.
@@ -168,16 +182,22 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   Float xx = p.conic_xx * (-0.5f * kLog2E), xy = p.conic_xy * -kLog2E, yy = p.conic_yy * (-0.5f * kLog2E);
   Float ridge_y = xy / yy * -0.5f, ridge_x = xy / xx * -0.5f;
 
-  Float checked = p.mean_x + p.mean_y + half_x + half_y + ridge_x + ridge_y + log2_opacity;  // NaN and inf stay
-  Mask drawn = (p.position[2] > kNearPlane) & (sigmas2 > 0.f) & (abs_negated(checked) >= -kLargestFloat);
+  // NaN and inf stay in a sum.
+  Float checked = p.mean_x + p.mean_y + half_x + half_y + ridge_x + ridge_y + log2_opacity + opacity;
+  Float radius = max(half_x, half_y);
+  Mask drawn = (p.position[2] >= o.near_plane) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
+               (radius > o.radius_clip) & (o.radius_limit >= radius) & (p.quat2 >= kMinQuat2) & (kMaxQuat2 >= p.quat2) &
+               (abs_negated(checked) >= -kLargestFloat);
   Float nowhere = -2.f;
   Float box[4] = {max(p.mean_x - half_x - 0.5f, -2.f), select(drawn, min(p.mean_x + half_x - 0.5f, c.width + 2.f), nowhere),
                   max(p.mean_y - half_y - 0.5f, -2.f), select(drawn, min(p.mean_y + half_y - 0.5f, c.height + 2.f), nowhere)};
   for (int k = 0; k < 4; k += 2) box[k] = select(drawn, box[k], 0.f);
 
-  enum { kMeanX, kMeanY, kXX, kXY, kYY, kLog2Opacity, kRidgeY, kRidgeX, kDepth, kBox, kColumns = kBox + 4 };
+  enum { kMeanX, kMeanY, kXX, kXY, kYY, kLog2Opacity, kRidgeY, kRidgeX, kDepth, kHalfX, kHalfY, kBox,
+         kColumns = kBox + 4 };
   const Float columns[kColumns] = {p.mean_x, p.mean_y, xx,     xy,     yy,     log2_opacity, ridge_y,
-                                   ridge_x,  p.position[2], box[0], box[1], box[2], box[3]};
+                                   ridge_x,  p.position[2], select(drawn, half_x, 0.f), select(drawn, half_y, 0.f),
+                                   box[0], box[1], box[2], box[3]};
   alignas(64) float lanes[kColumns][Float::width];
   for (int k = 0; k < kColumns; ++k) store(lanes[k], columns[k]);
   for (int i = 0; i < count; ++i) {
@@ -195,6 +215,9 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
     bool visible = tile_rect(c, lanes[kBox][i], lanes[kBox + 1][i], lanes[kBox + 2][i], lanes[kBox + 3][i], &job.rects[id]);
     if (!finite) job.rects[id] = {0, 0, 0, 0};
     job.depths[id] = visible && finite ? lanes[kDepth][i] : -1.f;
+    if (job.radii) {
+      report(job, id, r.mean_x, r.mean_y, finite ? lanes[kHalfX][i] : 0.f, finite ? lanes[kHalfY][i] : 0.f);
+    }
   }
 }
 
@@ -209,19 +232,30 @@ struct CameraGradient {
 };
 
 // Back through project_vector. `row` holds, for each Gaussian, the six sums of backward.h.
-PERSE_INLINE void unproject_vector(const CameraParameters& c, const Projection& p, const Float* scale,
-                                   const Float* mean, const Float* row, Float* grad_mean, Float* grad_quat,
-                                   Float* grad_scale, CameraGradient* camera) {
+PERSE_INLINE void unproject_vector(const CameraParameters& c, const ViewOptions& o, const Projection& p,
+                                   const Float* scale, const Float* mean, const Float* row, Float* grad_mean,
+                                   Float* grad_quat, Float* grad_scale, Float* grad_mean2d, CameraGradient* camera) {
   const float* view = c.rotation;
   // v = dL/dlog(alpha) was summed with weights 1, dx, dy, dx^2, dx dy, dy^2.
   Float grad_mean_x = p.conic_xx * row[1] + p.conic_xy * row[2];
   Float grad_mean_y = p.conic_xy * row[1] + p.conic_yy * row[2];
+  grad_mean2d[0] = grad_mean_x;
+  grad_mean2d[1] = grad_mean_y;
   // Conic Q: dL/dQ = -1/2 [[row3, row4], [row4, row5]]; covariance: dL/dC = -Q dL/dQ Q, kept as its three entries.
   Float a00 = row[3] * p.conic_xx + row[4] * p.conic_xy, a01 = row[3] * p.conic_xy + row[4] * p.conic_yy;
   Float a10 = row[4] * p.conic_xx + row[5] * p.conic_xy, a11 = row[4] * p.conic_xy + row[5] * p.conic_yy;
   Float cov_xx = 0.5f * (p.conic_xx * a00 + p.conic_xy * a10);
   Float cov_xy = 0.5f * (p.conic_xx * a01 + p.conic_xy * a11);
   Float cov_yy = 0.5f * (p.conic_xy * a01 + p.conic_yy * a11);
+
+  if (o.antialiased) {
+    // log(opacity) += log(sharp determinant) / 2 - log(determinant) / 2, and the gradient of log det C is C^-1.
+    Float uu = dot3(p.axes, p.axes), vv = dot3(p.axes + 3, p.axes + 3), half = 0.5f * row[0];
+    Float apart = (o.blur * (uu + vv) + o.blur * o.blur) * p.inverse_determinant / p.sharp_determinant;
+    cov_xx = cov_xx + half * (vv * apart - o.blur * p.inverse_determinant);
+    cov_xy = cov_xy - half * (p.cov_xy * apart);
+    cov_yy = cov_yy + half * (uu * apart - o.blur * p.inverse_determinant);
+  }
 
   // covariance = axes axes^T, axes = jacobian rotation diag(scale)
   Float unscaled[6];
@@ -294,11 +328,13 @@ PERSE_INLINE void unproject_some(const UnprojectJob& job, int first, int count, 
   load_rows<1>(in.depths + first, count, &depth);
   load_rows<kGradientRow>(job.gradient_rows + static_cast<size_t>(first) * kGradientRow, count, row);
   Projection p;
-  project_vector(in.camera, mean, quat, scale, p);
+  project_vector(in.camera, in.options.blur, mean, quat, scale, p);
 
-  Float grad_mean[3], grad_quat[4], grad_scale[3], grad_opacity = row[0] / opacity;
+  Float grad_mean[3], grad_quat[4], grad_scale[3], grad_mean2d[2];
+  Float grad_opacity = select(1.f >= opacity, row[0] / opacity, 0.f);  // above 1 it is drawn as 1
   CameraGradient camera;
-  unproject_vector(in.camera, p, scale, mean, row, grad_mean, grad_quat, grad_scale, camera_sums ? &camera : nullptr);
+  unproject_vector(in.camera, in.options, p, scale, mean, row, grad_mean, grad_quat, grad_scale, grad_mean2d,
+                   camera_sums ? &camera : nullptr);
 
   Mask drawn = depth > 0.f;  // the others may hold NaN
   for (int k = 0; k < 3; ++k) grad_mean[k] = select(drawn, grad_mean[k], 0.f);
@@ -309,6 +345,10 @@ PERSE_INLINE void unproject_some(const UnprojectJob& job, int first, int count, 
   store_rows<4>(job.grad_quats + static_cast<size_t>(first) * 4, count, grad_quat);
   store_rows<3>(job.grad_scales + static_cast<size_t>(first) * 3, count, grad_scale);
   store_rows<1>(job.grad_opacities + first, count, &grad_opacity);
+  if (job.grad_means2d) {
+    for (int k = 0; k < 2; ++k) grad_mean2d[k] = select(drawn, grad_mean2d[k], 0.f);
+    store_rows<2>(job.grad_means2d + static_cast<size_t>(first) * 2, count, grad_mean2d);
+  }
   if (!camera_sums) return;
   alignas(64) float index[Float::width];
   for (int i = 0; i < Float::width; ++i) index[i] = i < count ? 1.f : 0.f;

@@ -47,9 +47,22 @@ CameraParameters camera_parameters(const Scene& scene) {
   return camera;
 }
 
-ProjectJob project_job(const Scene& scene, RenderState& state) {
-  return {camera_parameters(scene), scene.channel_count, scene.means,          scene.quats,        scene.scales,
-          scene.opacities,          scene.channels,      state.records.data(), state.rects.data(), state.depths.data()};
+ProjectJob project_job(const Scene& scene, RenderState& state, const Projected& projected) {
+  ProjectJob job{};
+  job.camera = camera_parameters(scene);
+  job.options = scene.options;
+  job.channel_count = scene.channel_count;
+  job.means = scene.means;
+  job.quats = scene.quats;
+  job.scales = scene.scales;
+  job.opacities = scene.opacities;
+  job.channels = scene.channels;
+  job.records = state.records.data();
+  job.rects = state.rects.data();
+  job.depths = state.depths.data();
+  job.means2d = projected.means2d;
+  job.radii = projected.radii;
+  return job;
 }
 
 TileJob tile_job(const Scene& scene, RenderState& state, float* image, float* alpha) {
@@ -144,8 +157,8 @@ void gather_rows(float* rows, size_t part_stride, int parts, int begin, int end,
 
 }  // namespace
 
-std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, int threads,
-                                            const std::string& instruction_set) {
+std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, const Projected& projected,
+                                            int threads, const std::string& instruction_set) {
   const Kernel& kernel = find_kernel(instruction_set);
   std::unique_ptr<RenderState> state = state_recycler().take();
   state->kernel = &kernel;
@@ -161,7 +174,7 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
   state->depths.resize(scene.count);
   state->rects.resize(scene.count);
 
-  const ProjectJob projection = project_job(scene, *state);
+  const ProjectJob projection = project_job(scene, *state, projected);
   run_dynamic(parts, ranges(scene.count), [&](int range) {
     kernel.project(projection, range * kRange, std::min((range + 1) * kRange, scene.count));
   });
@@ -177,6 +190,20 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
     run_dynamic(parts, state->lists.tiles(), [&](int tile) { kernel.forward_tile[variant](job, tile); });
   });
   return state;
+}
+
+void render_inspect(RenderState& state, int32_t* median, uint8_t* seen) {
+  InspectJob job{};
+  job.width = state.width;
+  job.height = state.height;
+  job.tiles_x = state.lists.tiles_x;
+  job.records = state.records.data();
+  job.list = state.lists.list.data();
+  job.tile_begin = state.lists.begin.data();
+  job.tile_end = state.lists.end.data();
+  job.median = median;
+  job.seen = seen;
+  run_dynamic(state.parts, state.lists.tiles(), [&](int tile) { state.kernel->inspect_tile(job, tile); });
 }
 
 void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
@@ -203,8 +230,10 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
       for (int tile = bounds[part]; tile < bounds[part + 1]; ++tile) kernel.backward_tile[variant](job, tile, own_rows);
     });
     const bool last = first + channels == scene.channel_count;
-    const UnprojectJob unprojection = {project_job(scene, state), rows,             gradients.means,
-                                       gradients.quats,           gradients.scales, gradients.opacities};
+    const UnprojectJob unprojection = {project_job(scene, state, {}), rows,
+                                       gradients.means,               gradients.quats,
+                                       gradients.scales,              gradients.opacities,
+                                       gradients.means2d};
     run_parts(parts, [&](int part) {
       double* camera_sums = gradients.camera ? &camera[static_cast<size_t>(part) * 16] : nullptr;
       for_ranges(count, part, parts, [&](int begin, int end) {

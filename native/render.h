@@ -22,10 +22,18 @@ struct Scene {
   const float* viewmat;     // [4, 4]
   const float* intrinsics;  // [3, 3]
   const float* background;  // [C]
+  ViewOptions options;
+};
+
+// What the caller may want to know of each Gaussian; both or neither.
+struct Projected {
+  float* means2d;  // out [N, 2]
+  int32_t* radii;  // out [N]
 };
 
 struct Gradients {
   float *means, *quats, *scales, *opacities, *channels;  // out, shaped like the inputs
+  float* means2d;                                        // out [N, 2]; null if not wanted
   double* camera;                                        // out [16], see UnprojectJob; null if not wanted
 };
 
@@ -42,8 +50,11 @@ struct RenderState {
 };
 
 // Draws scene into image [H, W, C] and alpha [H, W].
-std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, int threads,
-                                            const std::string& instruction_set);
+std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, const Projected& projected,
+                                            int threads, const std::string& instruction_set);
+
+// Looks through the tiles of a forward call; see InspectJob. `seen` comes in as zeros.
+void render_inspect(RenderState& state, int32_t* median, uint8_t* seen);
 
 // Gradients, given those of the image and of alpha. The sums are made in an order that depends on the number of threads
 // of the forward call only, so results repeat bit by bit.

@@ -14,11 +14,11 @@ constexpr int kGradientRow = 16;     // floats in a gradient row: 6 of shape and
 constexpr int kPrefetch = 16;        // tile lists are this much longer than used, so that look-ahead stays inside
 
 // The classic 3DGS rules; perse/splat/_reference.py defines the same numbers.
-constexpr float kNearPlane = 0.01f;
-constexpr float kBlur = 0.3f;
 constexpr float kMaxAlpha = 0.999f;
 constexpr float kMinTransmittance = 1e-4f;
 constexpr float kMaxSigma = 3.33f;
+constexpr float kMinQuat2 = 1e-24f;  // squared length below which a quaternion is no rotation
+constexpr float kMaxQuat2 = 1e36f;   // and above which float32 cannot normalise it
 constexpr float kLog2MinAlpha = -7.994353436858858f;  // log2(1 / 255)
 constexpr float kLargestFloat = 3.402823466e+38f;  // comparing with it finds NaN; "x * 0 == 0" is folded by GCC 12
 constexpr float kLog2E = 1.4426950408889634f;
@@ -28,6 +28,14 @@ struct CameraParameters {
   float translation[3];
   float fx, fy, cx, cy;
   int width, height;
+};
+
+// Which Gaussians are drawn, and how sharply; perse/splat/options.py says more.
+struct ViewOptions {
+  float near_plane, far_plane;      // metres; near_plane is positive
+  float blur;                       // square pixels added to each projected covariance
+  float radius_clip, radius_limit;  // pixels; drawn if radius_clip < ceil(radius) <= radius_limit
+  bool antialiased;                 // opacity *= sqrt(determinant without blur / determinant with blur)
 };
 
 // A projected Gaussian as the tiles read it: one cache line. Its alpha at (mean_x + dx, mean_y + dy) is
@@ -48,6 +56,7 @@ struct TileRect {
 
 struct ProjectJob {
   CameraParameters camera;
+  ViewOptions options;
   int channel_count;       // all channels; the first kMaxChunk go into the records
   const float* means;      // [N, 3]
   const float* quats;      // [N, 4]
@@ -57,6 +66,8 @@ struct ProjectJob {
   Record* records;         // out [N]
   TileRect* rects;         // out [N]
   float* depths;           // out [N]; -1 if the Gaussian is not drawn
+  float* means2d;          // out [N, 2] pixels, 0 if radii is; null if not wanted, as radii
+  int32_t* radii;          // out [N] pixels, rounded up; 0 if the Gaussian is outside the image or not drawn
 };
 
 struct TileJob {
@@ -74,6 +85,15 @@ struct TileJob {
   const float* grad_alpha;     // backward only, like alpha; null in all passes but the first
 };
 
+// What the pixels saw: a second, cheaper walk through the tiles. Either output may be null.
+struct InspectJob {
+  int width, height, tiles_x;
+  const Record* records;
+  const uint32_t *list, *tile_begin, *tile_end;  // as in TileJob
+  int32_t* median;                               // [H, W] Gaussian at which transmittance falls to 1/2; -1 if none
+  uint8_t* seen;                                 // [N] set to 1 for Gaussians that were blended into any pixel
+};
+
 struct UnprojectJob {
   ProjectJob input;            // records, rects are not used
   const float* gradient_rows;  // [N, kGradientRow], see backward.h
@@ -81,6 +101,7 @@ struct UnprojectJob {
   float* grad_quats;           // out [N, 4]
   float* grad_scales;          // out [N, 3]
   float* grad_opacities;       // out [N]
+  float* grad_means2d;         // out [N, 2] per pixel; null if not wanted
 };
 
 // The functions that are compiled once for each instruction set.
@@ -90,6 +111,8 @@ struct Kernel {
   void (*project)(const ProjectJob& job, int begin, int end);
   // Draws one tile, for passes of up to 3, 4 and 8 channels.
   void (*forward_tile[3])(const TileJob& job, int tile);
+  // Looks through one tile that was drawn.
+  void (*inspect_tile)(const InspectJob& job, int tile);
   // Adds the gradients of one tile to rows[Gaussian * kGradientRow].
   void (*backward_tile[3])(const TileJob& job, int tile, float* rows);
   // Gradient rows to gradients of the inputs, for Gaussians [begin, end). If camera_sums is not null, adds to it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from perse import _kernels
+from perse.splat import _reference
 
 
 def render(
@@ -47,7 +49,10 @@ class _Render(torch.autograd.Function):
         tensors = [t.detach() for t in (means, quats, scales, opacities, channels, viewmat, K, background)]
         image = torch.empty(height, width, channels.shape[-1])
         alpha = torch.empty(height, width)
-        state = _kernels.module().forward(*tensors, image, alpha, torch.get_num_threads(), isa)
+        native = _kernels.module()
+        ctx.options = native.ViewOptions(_reference.NEAR_PLANE, 1e10, _reference.BLUR, 0.0, math.inf, False)
+        threads = torch.get_num_threads()
+        state = native.forward(*tensors, ctx.options, image, alpha, None, None, threads, isa)
         if any(ctx.needs_input_grad):
             ctx.state = state
             ctx.save_for_backward(*tensors, image, alpha)
@@ -66,11 +71,13 @@ class _Render(torch.autograd.Function):
         _kernels.module().backward(
             ctx.state,
             *tensors,
+            ctx.options,
             image,
             alpha,
             grad_image,
             grad_alpha,
             *geometry,
+            None,
             camera,
             need_viewmat or need_K,
         )
