@@ -24,6 +24,7 @@ from perse.capture import (
     parts_overlay,
     track,
     track_details,
+    tracking_overlay,
 )
 from perse.capture.fit import fit_landmarks, pose_vector
 from perse.capture.frames import FrameSolver
@@ -32,10 +33,12 @@ from perse.capture.matting import alpha_matte, guided_filter
 from perse.capture.model import LandmarkModel, view_matrix
 from perse.capture.overlay import shade_head
 from perse.capture.portrait import project, project_landmarks
-from perse.dataset import Portrait, default_motion
+from perse.capture.video import video_info
+from perse.dataset import Motion, Portrait, default_motion
 from perse.errors import PerseError
 from perse.head import open_head
 from perse.perception import Face, landmarks
+from perse.viewer import write_video
 
 torch.set_num_threads(1)
 
@@ -218,7 +221,7 @@ def test_a_head_seen_from_the_side_is_refused(portrait: Portrait, yaw: float) ->
     """Fails when a real profile (the fitted head, turned) gets through."""
     pose = portrait.pose.clone()
     pose[4] = math.radians(yaw)
-    shaded, cover = shade_head(dataclasses.replace(portrait, pose=pose), open_head())
+    shaded, cover = shade_head(open_head(), portrait.betas, portrait.expr, pose, portrait.camera)
     with pytest.raises(PerseError, match=r"profile|no face"):
         capture(shaded + 0.8 * (1 - cover[..., None]))
 
@@ -282,7 +285,7 @@ def test_overlays(portrait: Portrait) -> None:
     """Fails when the drawn head is not where the fitted landmarks are."""
     assert fit_overlay(portrait).shape == (512, 1536, 3)
     assert parts_overlay(portrait).shape == (512, 1536, 3)
-    _, cover = shade_head(portrait, open_head())
+    _, cover = shade_head(open_head(), portrait.betas, portrait.expr, portrait.pose, portrait.camera)
     pixels = project_landmarks(portrait, open_head()).long()
     assert float(cover[pixels[:, 1], pixels[:, 0]].mean()) > 0.97
 
@@ -489,3 +492,42 @@ def test_default_motion_closes_mouth_and_eyes() -> None:
     assert float(lips.min()) > -6
     assert float(lids.min()) < 2
     assert float(lids[0]) > 6
+
+
+def test_the_overlay_lies_on_the_face(photo: np.ndarray) -> None:
+    """Fails when the tracked camera does not put the head where the video shows it, or repairs are not marked."""
+    frames = nodding(photo, 8)
+    tracking = track_details(frames, fps=24)
+    tracking.repaired[3] = True
+    drawn = list(tracking_overlay(frames, tracking))
+    assert len(drawn) == 8
+    for t, picture in enumerate(drawn):
+        assert picture.shape == frames[t].shape
+        marks = tracking.head.landmarks(tracking.head.vertices(tracking.betas, tracking.motion.expr[t]))
+        view = tracking.camera.viewmat[t]
+        seen = marks @ view[:3, :3].T + view[:3, 3]
+        pixels = (seen @ tracking.camera.K.T)[:, :2] / seen[:, 2:]
+        found = landmarks(frames[t])[0].landmarks[:, :2]
+        eyes = float((found[33] - found[263]).norm())
+        assert float((pixels - found).norm(dim=-1).mean()) < 0.05 * eyes
+    red = np.array([255, 26, 26])
+    assert np.array_equal(drawn[3][0, 0], red)
+    assert not np.array_equal(drawn[2][0, 0], red)
+    with pytest.raises(PerseError, match="not the same video"):
+        list(tracking_overlay(frames[:5], tracking))
+
+
+def test_the_command_writes_motion_and_overlay(tmp_path: Path, photo: np.ndarray, capsys) -> None:
+    """Fails when `perse track` leaves no file that drives an avatar, or hides how well it went."""
+    from perse.cli import main
+
+    video = tmp_path / "me.mp4"
+    write_video(video, nodding(photo, 6), 12)
+    out, overlay = tmp_path / "new" / "motion.npz", tmp_path / "overlay.mp4"
+    assert main(["track", str(video), "--out", str(out), "--overlay", str(overlay)]) == 0
+    assert len(Motion.load(out)) == 6
+    assert video_info(overlay).frames == 6
+    said = capsys.readouterr().out
+    assert "6 frames, 0 repaired" in said
+    assert "roll" in said
+    assert main(["track", str(video), "--out", str(tmp_path / "motion.txt")]) == 2

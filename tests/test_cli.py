@@ -22,7 +22,8 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["build", "--help"], ["render", "--help"], ["assets", "list"]]
+    "arguments",
+    [["--help"], ["build", "--help"], ["render", "--help"], ["track", "--help"], ["assets", "list"]],
 )
 def test_help_imports_nothing_slow(arguments):
     """The help must answer at once; importing torch alone would cost a second or more."""
@@ -53,7 +54,7 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
 def test_help_names_every_command():
     finished = run_python("from perse.cli import main; main(['--help'])")
     assert finished.returncode == 0
-    for command in ("build", "render", "assets"):
+    for command in ("build", "render", "track", "assets"):
         assert command in finished.stdout
 
 

@@ -26,7 +26,7 @@ from tyro.conf import (
 
 from perse import __version__
 from perse.errors import PerseError
-from perse.pipeline import BuildConfig, RenderConfig
+from perse.pipeline import BuildConfig, RenderConfig, TrackConfig
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -61,6 +61,19 @@ class Render(RenderConfig):
         from perse.pipeline import render
 
         print(render(_plain(RenderConfig, self, looks=parse_looks(self.set))))
+
+
+@dataclass(frozen=True)
+class Track(TrackConfig):
+    """Follow the face in a video: a motion file that drives any avatar (perse render --motion)."""
+
+    video: Annotated[Positional[Path], arg(metavar="VIDEO")]
+    """The video: one face, well lit, seen from the front."""
+
+    def run(self) -> None:
+        from perse.pipeline import track
+
+        track(_plain(TrackConfig, self))
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,7 @@ class Assets:
 Command = (
     Annotated[Build, subcommand("build")]
     | Annotated[Render, subcommand("render")]
+    | Annotated[Track, subcommand("track")]
     | Annotated[Assets, subcommand("assets")]
 )
 STYLE = (OmitArgPrefixes, DisallowNone, FlagCreatePairsOff)
@@ -156,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not arguments:
         arguments = ["--help"]
-    command: Build | Render | Assets | None = None
+    command: Command | None = None
     warnings.showwarning = _show_warning
     try:
         command = tyro.cli(Command, prog="perse", description=_DESCRIPTION, args=arguments, config=STYLE)
@@ -167,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("\ninterrupted; what was finished is kept. The same command goes on where it stopped.")
         return INTERRUPTED
     except BrokenPipeError:
-        if isinstance(command, Build | Render):
+        if isinstance(command, Build | Render | Track):
             raise  # a helper process died
         # The reader of a listing went away, as in: perse assets list | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

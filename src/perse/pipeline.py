@@ -288,3 +288,55 @@ def render(config: RenderConfig) -> Path:
     else:
         save_image(config.out, next(iter(pictures())))
     return config.out
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """What ``perse track`` follows."""
+
+    video: Path
+    """The video: one face, well lit, seen from the front."""
+    out: Path = Path("motion.npz")
+    """The motion file (.npz)."""
+    overlay: Path | None = None
+    """Also write this video (.mp4): the head over every frame, red-bordered where it was repaired."""
+
+
+def track(config: TrackConfig) -> Path:
+    """Follow the face in a video, say how well that went and what the motion covers, and save it."""
+    from tqdm import tqdm
+
+    from perse.capture import track_details, tracking_overlay
+    from perse.dataset import motion_coverage
+    from perse.viewer import write_video
+
+    if config.out.suffix != ".npz":
+        raise PerseError(f"--out {config.out}: a motion file ends in .npz")
+    if config.overlay is not None and config.overlay.suffix.lower() != ".mp4":
+        raise PerseError(f"--overlay {config.overlay}: write to .mp4")
+    with tqdm(unit="frame", desc="following the face", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        tracking = track_details(config.video, progress=progress)
+    print(tracking.summary())
+    reach = {
+        name: span for name, span in motion_coverage(tracking.motion).items() if max(map(abs, span)) > 0.1
+    }
+    for name, (low, high) in reach.items():
+        print(f"  {name:22s} {low:7.2f} to {high:6.2f}")
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    tracking.motion.save(config.out)
+    print(config.out)
+    if config.overlay is not None:
+        config.overlay.parent.mkdir(parents=True, exist_ok=True)
+        frames = tracking_overlay(config.video, tracking)
+        write_video(
+            config.overlay,
+            tqdm(frames, total=len(tracking.motion), unit="frame", desc="drawing the overlay", disable=None),
+            tracking.motion.fps,
+        )
+        print(config.overlay)
+    return config.out

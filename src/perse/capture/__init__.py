@@ -2,7 +2,7 @@
 
 from perse.capture.framing import CaptureWarning
 from perse.capture.images import load_image
-from perse.capture.overlay import fit_overlay, parts_overlay
+from perse.capture.overlay import fit_overlay, parts_overlay, tracking_overlay
 from perse.capture.portrait import capture, fit_error
 from perse.capture.tracking import Tracking, track, track_details
 
@@ -16,4 +16,5 @@ __all__ = [
     "parts_overlay",
     "track",
     "track_details",
+    "tracking_overlay",
 ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from perse.capture.portrait import project, project_landmarks
-from perse.dataset import Portrait
+from perse.capture.tracking import NECK, Tracking
+from perse.capture.video import read_video
+from perse.dataset import Portrait, to_uint8
+from perse.errors import PerseError
 from perse.head import PARTS, Head, open_head, rasterize_mesh, vertex_normals
+from perse.perception import as_rgb8
+from perse.splat import Camera
 
 _LIGHT = (0.3, 0.45, 0.84)  # towards the light, head frame
 _PART_COLORS = {
@@ -32,13 +40,14 @@ _FOUND, _FITTED = (0.1, 1.0, 0.1), (1.0, 0.1, 0.1)
 _IRIS_COLOR, _IRIS_DEGREES = (0.30, 0.20, 0.12), 27.0
 _PUPIL_COLOR, _PUPIL_DEGREES = (0.03, 0.03, 0.03), 10.0
 _SUPERSAMPLE = 2
+_BORDER = 4  # pixels
 
 
 def fit_overlay(portrait: Portrait, head: Head | None = None) -> Tensor:
     """Three pictures side by side [H, 3 W, 3]: landmarks found (green) and fitted (red); the head half over the
     photo; the head alone over it."""
     head = head or open_head()
-    shaded, cover = shade_head(portrait, head)
+    shaded, cover = shade_head(head, portrait.betas, portrait.expr, portrait.pose, portrait.camera)
     cover = cover[..., None]
     photo = portrait.image
     dots = photo.clone()
@@ -57,10 +66,38 @@ def parts_overlay(portrait: Portrait) -> Tensor:
     return torch.cat([portrait.image, painted, portrait.image * alpha + 1 - alpha], 1).clamp(0, 1)
 
 
-def shade_head(portrait: Portrait, head: Head) -> tuple[Tensor, Tensor]:
-    """The fitted mesh, lit, as seen by the portrait's camera: premultiplied colour [H, W, 3] and coverage [H, W]."""
-    vertices = head.vertices(portrait.betas, portrait.expr, portrait.pose)
-    camera = portrait.camera
+def tracking_overlay(video: str | Path | Iterable[np.ndarray], tracking: Tracking) -> Iterator[np.ndarray]:
+    """The tracked head half over every frame of its video: uint8 [H, W, 3]; repaired frames carry a red border.
+
+    Raises:
+        PerseError: the video cannot be read, or is shorter than the tracking.
+    """
+    head = tracking.head
+    frames = read_video(Path(video)) if isinstance(video, (str, Path)) else iter(video)
+    camera = tracking.camera
+    for t in range(len(tracking.motion)):
+        frame = next(frames, None)
+        if frame is None:
+            raise PerseError(
+                f"the video has {t} frames, the tracking {len(tracking.motion)}: not the same video"
+            )
+        photo = torch.from_numpy(as_rgb8(frame)).float() / 255
+        view = Camera(camera.viewmat[t], camera.K, camera.width, camera.height)
+        pose = tracking.motion.pose[t].clone()
+        pose[NECK] = 0  # the camera of a tracking holds the head's turn
+        shaded, cover = shade_head(head, tracking.betas, tracking.motion.expr[t], pose, view)
+        picture = photo * (1 - 0.6 * cover[..., None]) + 0.6 * shaded
+        if bool(tracking.repaired[t]):
+            for side in (picture[:_BORDER], picture[-_BORDER:], picture[:, :_BORDER], picture[:, -_BORDER:]):
+                side[:] = torch.tensor(_FITTED)
+        yield to_uint8(picture).numpy()
+
+
+def shade_head(
+    head: Head, betas: Tensor, expr: Tensor, pose: Tensor, camera: Camera
+) -> tuple[Tensor, Tensor]:
+    """The posed mesh, lit, as a camera sees it: premultiplied colour [H, W, 3] and coverage [H, W]."""
+    vertices = head.vertices(betas, expr, pose)
     height, width = camera.height * _SUPERSAMPLE, camera.width * _SUPERSAMPLE
     pixels = project(vertices, camera.resized(width, height))
     triangle, bary, _ = rasterize_mesh(pixels, head.faces, height, width)
@@ -71,7 +108,7 @@ def shade_head(portrait: Portrait, head: Head) -> tuple[Tensor, Tensor]:
     normals = torch.nn.functional.normalize(normals, dim=-1)
     light = 0.35 + 0.7 * (normals @ torch.tensor(_LIGHT)).clamp_min(0)
     colors = _face_colors(head)[triangle[seen]]
-    _paint_irises(colors, portrait, head, corners, share)
+    _paint_irises(colors, betas, head, corners, share)
     picture = torch.zeros(height, width, 4)
     picture[seen] = torch.cat([colors * light[:, None], torch.ones(len(colors), 1)], -1).clamp(0, 1)
     blocks = picture.reshape(height // _SUPERSAMPLE, _SUPERSAMPLE, width // _SUPERSAMPLE, _SUPERSAMPLE, 4)
@@ -84,9 +121,9 @@ def _face_colors(head: Head) -> Tensor:
     return table[head.face_part]
 
 
-def _paint_irises(colors: Tensor, portrait: Portrait, head: Head, corners: Tensor, share: Tensor) -> None:
+def _paint_irises(colors: Tensor, betas: Tensor, head: Head, corners: Tensor, share: Tensor) -> None:
     """Colour iris and pupil by the angle from the eye's axis in the rest pose, so that gaze shows; in place."""
-    rest = head.rest_vertices(portrait.betas)
+    rest = head.rest_vertices(betas)
     points = (rest[corners] * share).sum(1)  # [M, 3]
     part = head.vertex_part[corners[:, 0]]
     for name in ("left_eye", "right_eye"):

@@ -19,14 +19,17 @@ from torch import Tensor
 from perse.capture.fit import fit_landmarks
 from perse.capture.frames import RIGID_SIZE, FrameSolver, FrameStates
 from perse.capture.framing import warn
-from perse.capture.model import LandmarkModel
+from perse.capture.model import LandmarkModel, intrinsics, view_matrix
 from perse.capture.video import read_video, video_info
 from perse.dataset import Motion
 from perse.errors import PerseError
 from perse.head import Head, open_head
 from perse.perception import LandmarkTracker, Square, as_rgb8, hidden_share, landmarks
+from perse.splat import Camera
 
 Progress = Callable[[int, int], None]
+NECK = slice(3, 6)
+"""Where theta holds the turn of a tracked head."""
 
 _FOCAL_SHARE = 1.2  # guessed focal length in longer picture sides
 _SHAPE_FRAMES = 12  # frames that the shape is averaged over
@@ -54,6 +57,19 @@ class Tracking:
     """[T] mean landmark error, % of the interocular distance; infinite where no face was found."""
     repaired: Tensor
     """[T] bool: frames whose expression (and mostly pose) is interpolated from their neighbours."""
+    camera: Camera
+    """viewmat [T, 4, 4], K and size of the video, for a head whose neck is at zero: turn and place are in it. The
+    focal length is a guess, so distances are."""
+    head: Head
+    """The parametric head that was fitted."""
+
+    def summary(self) -> str:
+        """One line: how many frames, how many repaired, how well the head fits."""
+        good = self.error[self.error.isfinite()]
+        return (
+            f"{len(self.error)} frames, {int(self.repaired.sum())} repaired; "
+            f"median landmark error {float(good.median()):.2f} % of the distance between the eyes"
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,8 @@ def track_details(
     """As :func:`track`, with shape, error and repaired frames."""
     frames, rate, total, what = _open(video, fps)
     seen = _follow(frames, rate, total, what, progress)
-    model = LandmarkModel(head or open_head())
+    head = head or open_head()
+    model = LandmarkModel(head)
     focal = _FOCAL_SHARE * max(seen.width, seen.height)
     centre = (seen.width / 2, seen.height / 2)
     betas = _shared_shape(model, seen, focal, centre)
@@ -106,8 +123,13 @@ def track_details(
             f"{what}: the face could be followed in only {int((~bad_expr).sum())} of {len(bad)} frames; use a "
             "video of one face that is well lit, in focus and not covered"
         )
-    motion = _motion(states, bad, bad_expr, rate, what)
-    return Tracking(motion, betas.float(), error.float(), bad_expr)
+    states = _repaired(states, bad, bad_expr, rate, what)
+    views = torch.stack([view_matrix(x[:3], x[3:RIGID_SIZE]) for x in states.x]).float()
+    camera = Camera(views, intrinsics(focal, centre), seen.width, seen.height)
+    train = torch.ones(len(bad), dtype=torch.bool)
+    source = f"tracked from {Path(what).name}"
+    motion = Motion(states.expr.float(), states.pose.float(), train, rate, None, source)
+    return Tracking(motion, betas.float(), error.float(), bad_expr, camera, head)
 
 
 def _open(
@@ -230,8 +252,8 @@ def _bad_frames(states: FrameStates, error: Tensor, fps: float) -> Tensor:
     return grown > 0 if bool((grown == 0).any()) else bad
 
 
-def _motion(states: FrameStates, bad: Tensor, bad_expr: Tensor, fps: float, what: str) -> Motion:
-    """Repair, smooth and turn into a Motion. Frames `bad` are repaired whole, `bad_expr` in the face alone."""
+def _repaired(states: FrameStates, bad: Tensor, bad_expr: Tensor, fps: float, what: str) -> FrameStates:
+    """Repaired and smoothed. Frames `bad` are repaired whole, `bad_expr` in the face alone."""
     values = states.x.numpy().copy()
     times = np.arange(len(bad))
     for column in range(values.shape[1]):
@@ -243,11 +265,7 @@ def _motion(states: FrameStates, bad: Tensor, bad_expr: Tensor, fps: float, what
     window = 2 * max(1, round(_SMOOTH_SECONDS * fps / 2)) + 1
     if len(values) > window:
         values = savgol_filter(values, window, min(2, window - 1), axis=0, mode="nearest")
-    smooth = FrameStates(torch.from_numpy(values), states.error)
-    train = torch.ones(len(bad), dtype=torch.bool)
-    return Motion(
-        smooth.expr.float(), smooth.pose.float(), train, fps, None, f"tracked from {Path(what).name}"
-    )
+    return FrameStates(torch.from_numpy(values), states.error)
 
 
 def _longest_run(flags: np.ndarray) -> int:

@@ -28,6 +28,8 @@ from perse.dataset.records import (
 )
 
 if TYPE_CHECKING:
+    from perse.dataset.coverage import motion_coverage
+    from perse.dataset.guidance import Guidance, guidance_frames, head_guidance
     from perse.dataset.motion import default_motion
     from perse.dataset.reader import Dataset, Subject
     from perse.dataset.vocabulary import Vocabulary, demo_attributes
@@ -48,6 +50,7 @@ __all__ = [
     "Editor",
     "Encoder",
     "Frame",
+    "Guidance",
     "Motion",
     "Portrait",
     "Subject",
@@ -61,8 +64,11 @@ __all__ = [
     "default_motion",
     "demo_attributes",
     "from_uint8",
+    "guidance_frames",
+    "head_guidance",
     "load_maker",
     "maker_names",
+    "motion_coverage",
     "register_maker",
     "to_uint8",
 ]
@@ -70,10 +76,14 @@ __all__ = [
 _LAZY = {
     "Dataset": "reader",
     "DatasetWriter": "writer",
+    "Guidance": "guidance",
     "Subject": "reader",
     "Vocabulary": "vocabulary",
+    "motion_coverage": "coverage",
     "default_motion": "motion",
     "demo_attributes": "vocabulary",
+    "guidance_frames": "guidance",
+    "head_guidance": "guidance",
 }
 
 
