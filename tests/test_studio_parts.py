@@ -8,114 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from perse.dataset import LABELS, Attribute, Portrait
+from perse.dataset import LABELS, Attribute
 from perse.dataset.labels import CATEGORIES, CATEGORY_LABEL
 from perse.dataset.vocabulary import Vocabulary, demo_attributes
-from perse.head import PARTS, open_head
-from perse.splat import Camera
 from perse.studio import parts
-from perse.studio.groups import Skinned, SurfaceDiscs
-from perse.studio.puppet import FaceRig, Light, Puppet, label_code
+from perse.studio.groups import SurfaceDiscs
+from perse.studio.puppet import Puppet, label_code
+from plain_puppet import DETAIL, edited, plain_puppet
 
-DETAIL = 0.04
 DEMO = demo_attributes()
 VOCABULARY = Vocabulary()
-
-
-def plain_puppet() -> Puppet:
-    """A puppet of the average head in one skin colour, with a shell of hair and a flat piece of clothes."""
-    head = open_head()
-    camera = Camera(
-        torch.tensor([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 1.1], [0, 0, 0, 1]]),
-        torch.tensor([[1300.0, 0, 256], [0, 1300, 256], [0, 0, 1]]),
-        512,
-        512,
-    )
-    portrait = Portrait(
-        image=torch.full((512, 512, 3), 0.6),
-        alpha=torch.ones(512, 512),
-        segmentation=torch.full((512, 512, 6), 1 / 6),
-        landmarks=torch.zeros(478, 3),
-        camera=camera,
-        betas=torch.zeros(100),
-        expr=torch.zeros(50),
-        pose=torch.zeros(15),
-    )
-    light = Light(torch.tensor([0.9, 0, 0.1, 0.2, 0, 0, 0, 0, 0]), torch.tensor([0.8, 0.6, 0.5]))
-    rig = FaceRig(torch.full((2,), 0.01), torch.tensor([0.004, 0.01]), torch.zeros(3))
-    puppet = Puppet(head, portrait, light, rig)
-    puppet.add("skin", _skin(puppet))
-    puppet.add("hair", _photo_hair(puppet))
-    puppet.add("clothes", _photo_clothes())
-    return puppet
-
-
-def _skin(puppet: Puppet) -> SurfaceDiscs:
-    head = puppet.head
-    face = torch.nonzero(head.face_part != PARTS.index("lashes")).squeeze(1)
-    count = len(face)
-    bary = torch.full((count, 3), 1 / 3)
-    template = head.v_template[head.faces[face]].mean(1)
-    labels = torch.full((count,), label_code("skin"), dtype=torch.uint8)
-    labels[head.face_part[face] != PARTS.index("skin")] = label_code("mouth_interior")
-    scalp = puppet.regions.scalp(template)
-    labels[scalp > 0.5] = label_code("hair")
-    color = torch.tensor([0.8, 0.6, 0.5]).expand(count, 3).clone()
-    return SurfaceDiscs(
-        face=face,
-        bary=bary,
-        k=torch.ones(count),
-        opacities=torch.full((count,), 0.97),
-        colors=color,
-        labels=labels,
-        closed_colors=color.clone(),
-        lid=torch.zeros(count, 2),
-        extras={
-            "bald": color.clone(),
-            "clean": color.clone() * 0.99,
-            "scalp": scalp,
-            "known": torch.ones(count) - scalp,
-            "shade": torch.ones(count),
-        },
-    )
-
-
-def _photo_hair(puppet: Puppet) -> Skinned:
-    head = puppet.head
-    on = puppet.regions.scalp(head.v_template) > 0.3
-    means = (puppet.rest_vertices() + 0.02 * puppet.rest_normals())[on]
-    return _skinned(means, "hair", joint=1)
-
-
-def _photo_clothes() -> Skinned:
-    x, y = torch.meshgrid(torch.linspace(-0.18, 0.18, 20), torch.linspace(-0.20, -0.13, 8), indexing="ij")
-    return _skinned(torch.stack([x, y, 0 * x + 0.03], -1).reshape(-1, 3), "clothes", joint=0)
-
-
-def _skinned(means: torch.Tensor, label: str, joint: int) -> Skinned:
-    count = len(means)
-    return Skinned(
-        means=means,
-        quats=torch.tensor([1.0, 0, 0, 0]).expand(count, 4).clone(),
-        scales=torch.full((count, 3), 0.003),
-        weights=torch.nn.functional.one_hot(torch.full((count,), joint), 5).float(),
-        opacities=torch.full((count,), 0.9),
-        colors=torch.full((count, 3), 0.3),
-        labels=torch.full((count,), label_code(label), dtype=torch.uint8),
-    )
 
 
 @pytest.fixture(scope="module")
 def plain() -> Puppet:
     return plain_puppet()
-
-
-def edited(plain: Puppet, *wishes: str, seed: int = 0) -> Puppet:
-    """The plain puppet with wishes such as "hat: red baseball cap"."""
-    puppet = plain.copy()
-    attributes = [VOCABULARY.parse(text.split(":")[1], text.split(":")[0]) for text in wishes]
-    parts.apply_all(puppet, attributes, seed, detail=DETAIL)
-    return puppet
 
 
 def rest_means(puppet: Puppet, label: str) -> torch.Tensor:
@@ -245,34 +152,6 @@ def test_brows_are_cleaned_first(plain: Puppet) -> None:
     puppet.add("skin", replace(skin, colors=colors))
     parts.apply(puppet, VOCABULARY.parse("thin blond", "eyebrows"), 0, detail=DETAIL)
     assert float(puppet.groups["skin"].colors[brow].min()) > 0.2
-
-
-@pytest.mark.parametrize(
-    ("words", "axis", "direction"),
-    [("wide", 0, 1), ("narrow", 0, -1), ("upturned", 1, 1), ("long", 1, -1), ("hooked", 2, 1)],
-)
-def test_noses_do_what_they_say(plain: Puppet, words: str, axis: int, direction: int) -> None:
-    """A failure means that a word moves the nose the wrong way, or moves more than the nose."""
-    puppet = edited(plain, f"nose: {words}")
-    moved = puppet.rest_landmarks() - plain.rest_landmarks()
-    where = {0: 358, 1: 2 if words == "long" else 4, 2: 197}[axis]
-    assert float(moved[where, axis]) * direction > 0.0008
-    assert float(puppet.offsets.norm(dim=1).max()) < 0.012
-    assert float(moved[[33, 263, 152, 61, 291]].abs().max()) < 0.0015
-
-
-def test_full_and_wide_lips(plain: Puppet) -> None:
-    """A failure means that lips do not change as their words say, or that teeth are painted."""
-    full, wide = edited(plain, "mouth: full red"), edited(plain, "mouth: wide")
-
-    def height(puppet: Puppet) -> float:
-        marks = puppet.rest_landmarks()
-        return float(marks[0, 1] - marks[17, 1])
-
-    assert height(full) > height(plain) + 0.003
-    assert float(wide.rest_landmarks()[291, 0]) > float(plain.rest_landmarks()[291, 0]) + 0.003
-    inside = plain.groups["skin"].labels == label_code("mouth_interior")
-    assert torch.equal(full.groups["skin"].colors[inside], plain.groups["skin"].colors[inside])
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -87,6 +87,12 @@ class Regions:
         outside = _signed_distance(points, self.landmarks[list(LIPS_OUTER)])
         return smoothstep(-outside, -soft, soft) * near
 
+    def lip_distance(self, points: Tensor, inner: bool = False) -> Tensor:
+        """Metres [N] to the outer border of the red of the lips, or to the line where the lips meet."""
+        return _polyline_distance(
+            points, self.landmarks[list(LIPS_INNER if inner else LIPS_OUTER)], closed=True
+        )
+
     def nose(self, points: Tensor, soft: float = 0.003) -> Tensor:
         """1 on the nose: bridge to base, wing to wing."""
         outline = [168, 417, 465, 357, 343, 437, 420, 429, 358, 327, 326, 2, 97, 98, 129, 209, 198, 217, 114]
