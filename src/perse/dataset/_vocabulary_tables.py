@@ -4,38 +4,13 @@ A word appears once in its category, so words can be given in any order. Only wo
 :mod:`perse.studio.parts` draws may stand here: a prompt that lists a word nobody draws would be a lie.
 """
 
-from perse.dataset._vocabulary_table import Axis, Table, clash
+from perse.dataset._vocabulary_face import FACE
+from perse.dataset._vocabulary_table import Axis, Table
 from perse.dataset._vocabulary_worn import WORN
 
 TABLES: dict[str, Table] = {
+    **FACE,
     **WORN,
-    "beard": Table(
-        verb="with",
-        noun="beard",
-        axes=(
-            Axis("length", ("short", "long"), optional=True),
-            Axis("style", ("full", "goatee", "moustache", "stubble", "chin curtain")),
-            Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
-        ),
-        nouns={
-            "goatee": "goatee",
-            "moustache": "moustache",
-            "stubble": "stubble",
-            "chin curtain": "chin curtain",
-        },
-        plural=frozenset({"stubble"}),
-        clashes=(clash("short, long", "stubble, moustache"),),
-    ),
-    "eyebrows": Table(
-        verb="with",
-        noun="eyebrows",
-        axes=(
-            Axis("thickness", ("thick", "thin", "bushy")),
-            Axis("shape", ("arched", "straight"), optional=True),
-            Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
-        ),
-        plural=frozenset({"eyebrows"}),
-    ),
     "hair": Table(
         verb="with",
         noun="hair",
@@ -49,47 +24,6 @@ TABLES: dict[str, Table] = {
         nouns={"bald": "bald head"},
         plural=frozenset({"hair"}),
         alone=frozenset({"bald"}),
-    ),
-    "mouth": Table(
-        verb="with",
-        noun="lips",
-        axes=(
-            Axis("width", ("wide", "narrow"), optional=True),
-            Axis("fullness", ("full", "thin"), optional=True),
-            Axis(
-                "shape",
-                ("bow-shaped", "heart-shaped", "pouty", "downturned", "upturned"),
-                optional=True,
-            ),
-            Axis("finish", ("glossy", "matte", "lined"), optional=True),
-            Axis("colour", ("red", "pink", "pale", "brown", "plum", "coral"), optional=True),
-        ),
-        plural=frozenset({"lips"}),
-        clashes=(
-            clash("heart-shaped, pouty", "wide, narrow, full, thin"),
-            clash("wide, narrow", "bow-shaped, downturned, upturned"),
-            clash("glossy, matte, lined", "wide, narrow, bow-shaped, downturned, upturned"),
-            clash("lined", "thin, pale"),
-        ),
-    ),
-    "nose": Table(
-        verb="with",
-        noun="nose",
-        axes=(
-            Axis("length", ("long", "short"), optional=True),
-            Axis("width", ("wide", "narrow"), optional=True),
-            Axis("nostrils", ("flared", "pinched"), optional=True),
-            Axis("bridge", ("straight", "humped", "hooked", "ski-slope"), optional=True),
-            Axis("tip", ("bulbous", "pointed", "upturned", "drooping"), optional=True),
-        ),
-        clashes=(
-            clash("hooked", "short, upturned, drooping, bulbous"),
-            clash("humped", "upturned, drooping"),
-            clash("ski-slope", "upturned, drooping, long"),
-            clash("straight", "upturned"),
-            clash("flared", "narrow, pointed"),
-            clash("pinched", "wide, bulbous"),
-        ),
     ),
 }
 

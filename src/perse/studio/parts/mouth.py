@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from perse.studio.groups import SurfaceDiscs
 from perse.studio.parts import _colours
@@ -109,7 +110,9 @@ class _Place:
     def lip(self, share: Array) -> tuple[Array, Array]:
         """How far a lip's points move with its border, and how much they swell, for ``up`` or ``down`` [V]."""
         rise = smoothstep(share, 0.05, 0.95) * np.exp(-((self.over / 0.0065) ** 2)) * self.front
-        swell = np.where(share > 0, bump(share - 0.60, 0.52), bump(0.60, 0.52)) * self.outside
+        swell = (
+            np.where(share > 0, bump(share - 0.60, 0.52), float(np.exp(-((0.60 / 0.52) ** 2)))) * self.outside
+        )
         return rise * (share > 0), swell * (share > -0.2) * np.exp(-((self.over / 0.004) ** 2))
 
 
@@ -203,7 +206,7 @@ def _paint(sitter: Sitter, params: MouthParams) -> None:
     puppet.add("skin", replace(skin, colors=skin.colors.lerp(torch.from_numpy(painted).float(), blend)))
 
 
-def _wet(sitter: Sitter, skin: SurfaceDiscs, lips: Array) -> Array:
+def _wet(sitter: Sitter, skin: SurfaceDiscs, lips: NDArray[np.bool_]) -> Array:
     """Highlights [N] of a wet film: where the lips' surface, finely creased, mirrors the light to the camera."""
     puppet = sitter.puppet
     normals = puppet.surface_normals(skin.face, skin.bary).numpy().astype(float)

@@ -1,0 +1,74 @@
+"""The words for beard, eyebrows, mouth and nose (see :mod:`perse.dataset._vocabulary_tables`)."""
+
+from perse.dataset._vocabulary_table import Axis, Table, clash
+
+FACE: dict[str, Table] = {
+    "beard": Table(
+        verb="with",
+        noun="beard",
+        axes=(
+            Axis("length", ("short", "long"), optional=True),
+            Axis("style", ("full", "goatee", "moustache", "stubble", "chin curtain")),
+            Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
+        ),
+        nouns={
+            "goatee": "goatee",
+            "moustache": "moustache",
+            "stubble": "stubble",
+            "chin curtain": "chin curtain",
+        },
+        plural=frozenset({"stubble"}),
+        clashes=(clash("short, long", "stubble, moustache"),),
+    ),
+    "eyebrows": Table(
+        verb="with",
+        noun="eyebrows",
+        axes=(
+            Axis("thickness", ("thick", "thin", "bushy")),
+            Axis("shape", ("arched", "straight"), optional=True),
+            Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
+        ),
+        plural=frozenset({"eyebrows"}),
+    ),
+    "mouth": Table(
+        verb="with",
+        noun="lips",
+        axes=(
+            Axis("width", ("wide", "narrow"), optional=True),
+            Axis("fullness", ("full", "thin"), optional=True),
+            Axis(
+                "shape",
+                ("bow-shaped", "heart-shaped", "pouty", "downturned", "upturned"),
+                optional=True,
+            ),
+            Axis("finish", ("glossy", "matte", "lined"), optional=True),
+            Axis("colour", ("red", "pink", "pale", "brown", "plum", "coral"), optional=True),
+        ),
+        plural=frozenset({"lips"}),
+        clashes=(
+            clash("heart-shaped, pouty", "wide, narrow, full, thin"),
+            clash("wide, narrow", "bow-shaped, downturned, upturned"),
+            clash("glossy, matte, lined", "wide, narrow, bow-shaped, downturned, upturned"),
+            clash("lined", "thin, pale"),
+        ),
+    ),
+    "nose": Table(
+        verb="with",
+        noun="nose",
+        axes=(
+            Axis("length", ("long", "short"), optional=True),
+            Axis("width", ("wide", "narrow"), optional=True),
+            Axis("nostrils", ("flared", "pinched"), optional=True),
+            Axis("bridge", ("straight", "humped", "hooked", "ski-slope"), optional=True),
+            Axis("tip", ("bulbous", "pointed", "upturned", "drooping"), optional=True),
+        ),
+        clashes=(
+            clash("hooked", "short, upturned, drooping, bulbous"),
+            clash("humped", "upturned, drooping"),
+            clash("ski-slope", "upturned, drooping, long"),
+            clash("straight", "upturned"),
+            clash("flared", "narrow, pointed"),
+            clash("pinched", "wide, bulbous"),
+        ),
+    ),
+}
