@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import torch
 
 from perse._build_folder import BuildFolder
 from perse.capture import capture
-from perse.dataset import Motion, default_motion, demo_attributes
+from perse.dataset import Motion, Portrait, default_motion, demo_attributes
 from perse.errors import PerseError
 from perse.frames import PHOTO_TURNS, select_frames, with_photo_frames
 from perse.generate import generate
@@ -167,18 +169,37 @@ def test_training_frames_hold_the_extremes():
         assert float(seen.min()) <= 0.9 * float(all_of_it.min())
 
 
+ON_RANKS = """
+import sys
+from perse.dataset import Portrait, default_motion, demo_attributes
+from perse.generate import generate
+
+if __name__ == "__main__":
+    hat = next(a for a in demo_attributes() if a.category == "hat")
+    motion = default_motion().select([0, 5])
+    generate(Portrait.load(sys.argv[1]), [(), (hat,)], motion, sys.argv[2], size=64, workers=1)
+"""
+
+
 @pytest.mark.slow
-def test_a_subject_made_alone_equals_one_made_among_others(tmp_path):
-    """If this fails, a build that was interrupted before its last subject ends with another dataset."""
-    portrait = capture(skimage.data.astronaut(), name="astronaut")
+def test_a_dataset_does_not_depend_on_who_made_it(tmp_path):
+    """If this fails, a build that was interrupted before its last subject, or one spread over ranks, ends with
+    another dataset."""
+    capture(skimage.data.astronaut(), name="astronaut").save(tmp_path / "portrait")
+    portrait = Portrait.load(tmp_path / "portrait")
     motion = default_motion().select([0, 5])
     subjects = [(), (next(a for a in demo_attributes() if a.category == "hat"),)]
-    for folder in ("together", "apart"):
-        generate(portrait, subjects, motion, tmp_path / folder, size=64)
+    pace = generate(portrait, subjects, motion, tmp_path / "apart", size=64)
+    assert pace is not None
+    assert pace.subjects == 2
+    assert pace.hours(4, 10) < pace.hours(8, 10)
     last = sorted((tmp_path / "apart" / "subjects").iterdir())[-1]
     shutil.rmtree(last)
     generate(portrait, subjects, motion, tmp_path / "apart", size=64)
-    for file in last.iterdir():
-        assert (
-            file.read_bytes() == (tmp_path / "together" / "subjects" / last.name / file.name).read_bytes()
-        ), file
+    script = tmp_path / "on_ranks.py"
+    script.write_text(ON_RANKS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*torchrun, str(script), str(tmp_path / "portrait"), str(tmp_path / "ranks")], check=True)
+    for file in sorted(file for file in (tmp_path / "apart").rglob("*") if file.is_file()):
+        on_ranks = tmp_path / "ranks" / file.relative_to(tmp_path / "apart")
+        assert on_ranks.read_bytes() == file.read_bytes(), file

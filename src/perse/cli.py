@@ -25,8 +25,9 @@ from tyro.conf import (
 )
 
 from perse import __version__
+from perse.commands import DatasetConfig, TrackConfig
 from perse.errors import PerseError
-from perse.pipeline import BuildConfig, RenderConfig, TrackConfig
+from perse.pipeline import BuildConfig, RenderConfig
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -64,6 +65,19 @@ class Render(RenderConfig):
 
 
 @dataclass(frozen=True)
+class MakeDataset(DatasetConfig):
+    """Make only the dataset of one photo, at any scale. Goes on where it was interrupted; torchrun spreads it."""
+
+    photo: Annotated[Positional[Path | None], arg(metavar="[PHOTO]")] = None
+    """The portrait photo. Leave it out to use a bundled one (--portrait)."""
+
+    def run(self) -> None:
+        from perse.commands import make_dataset
+
+        make_dataset(_plain(DatasetConfig, self))
+
+
+@dataclass(frozen=True)
 class Track(TrackConfig):
     """Follow the face in a video: a motion file that drives any avatar (perse render --motion)."""
 
@@ -71,7 +85,7 @@ class Track(TrackConfig):
     """The video: one face, well lit, seen from the front."""
 
     def run(self) -> None:
-        from perse.pipeline import track
+        from perse.commands import track
 
         track(_plain(TrackConfig, self))
 
@@ -131,6 +145,7 @@ class Assets:
 Command = (
     Annotated[Build, subcommand("build")]
     | Annotated[Render, subcommand("render")]
+    | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]
     | Annotated[Assets, subcommand("assets")]
 )
@@ -181,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("\ninterrupted; what was finished is kept. The same command goes on where it stopped.")
         return INTERRUPTED
     except BrokenPipeError:
-        if isinstance(command, Build | Render | Track):
+        if not isinstance(command, Assets):
             raise  # a helper process died
         # The reader of a listing went away, as in: perse assets list | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

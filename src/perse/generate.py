@@ -2,7 +2,7 @@
 
 The makers (:class:`~perse.dataset.Editor`, :class:`~perse.dataset.Animator`) are chosen by name. Subjects do not
 depend on one another: a seed of their own, a folder of their own. So they spread over processes, and a build that
-was interrupted makes only those that are missing.
+was interrupted makes only those that are missing. Under ``torchrun`` every rank makes its share of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -17,10 +18,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from perse._ranks import Ranks, ranks
 from perse.dataset import Attribute, DatasetWriter, Motion, Portrait, load_maker
 
 
@@ -31,6 +34,48 @@ class Job:
     id: str
     attributes: tuple[Attribute, ...]
     seed: int
+
+
+class SubjectTimes(NamedTuple):
+    """Seconds that one worker spent on one subject."""
+
+    edit: float
+    """All that is done once: the edit, its points and features."""
+    frame: float
+    """Drawing and writing one frame."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a dataset was made."""
+
+    subjects: int
+    """Made by this rank."""
+    seconds: float
+    """From start to end."""
+    workers: int
+    """Processes of all ranks together."""
+    edit: float
+    """Median seconds of a worker for what is done once a subject."""
+    frame: float
+    """Median seconds of a worker for a frame."""
+
+    @staticmethod
+    def of(times: Sequence[SubjectTimes], workers: int, seconds: float) -> Pace:
+        """The medians of what the workers measured."""
+        edit, frame = statistics.median(t.edit for t in times), statistics.median(t.frame for t in times)
+        return Pace(len(times), seconds, workers, edit, frame)
+
+    def hours(self, subjects: int, frames: int) -> float:
+        """An estimate for a larger dataset at the same frame size, with as many workers."""
+        return subjects * (self.edit + frames * self.frame) / self.workers / 3600
+
+    def __str__(self) -> str:
+        hourly = self.subjects / self.seconds * 3600
+        return (
+            f"{self.subjects} subjects in {self.seconds:.0f} s, {hourly:.0f} an hour; {self.edit:.1f} s a subject and "
+            f"{1000 * self.frame:.0f} ms a frame in each of {self.workers} processes"
+        )
 
 
 def jobs_of(subjects: Sequence[tuple[Attribute, ...]], seed: int) -> list[Job]:
@@ -56,35 +101,61 @@ def generate(
     encoder: str = "efficientnet+minilm",
     seed: int = 0,
     workers: int | None = None,
-) -> None:
+) -> Pace | None:
     """Write the dataset of one person; subjects that are there already are kept.
+
+    Under ``torchrun``, ranks on one or several machines that share the folder make a part of the subjects each.
 
     Args:
         subjects: attributes of each subject; ``()`` is the unedited reference and comes first.
         size: frame size in pixels.
-        workers: processes; one a core by default.
+        workers: processes of this rank; by default the cores of the machine are shared out among its ranks.
+
+    Returns:
+        How fast it went; None if nothing was missing, and on every rank but the first.
     """
     jobs = jobs_of(subjects, seed)
     maker = {"editor": editor, "animator": animator, "encoder": encoder}
-    writer = DatasetWriter.create(
-        out,
-        portrait=portrait,
-        motion=motion,
-        size=size,
-        maker=maker,
-        seed=seed,
-        order=[job.id for job in jobs],
-    )
-    missing = [job for job in jobs if not writer.has(job.id)]
-    done = len(jobs) - len(missing)
-    with tqdm(total=len(jobs), initial=done, unit="subject", desc="dataset", mininterval=1.0) as bar:
-        if missing:
-            _in_processes(out, maker, missing, min(workers or os.cpu_count() or 1, len(missing)), bar)
-    writer.finish()
+    with ranks() as all_ranks:
+        if all_ranks.first:
+            DatasetWriter.create(
+                out,
+                portrait=portrait,
+                motion=motion,
+                size=size,
+                maker=maker,
+                seed=seed,
+                order=[job.id for job in jobs],
+            )
+        all_ranks.wait()
+        writer = DatasetWriter.open(out)
+        mine = jobs[
+            all_ranks.rank :: all_ranks.world
+        ]  # not of the missing ones: others are being made meanwhile
+        missing = [job for job in mine if not writer.has(job.id)]
+        workers = workers or max(1, (os.cpu_count() or 1) // all_ranks.on_this_machine)
+        pace = _in_processes(out, maker, missing, workers, len(mine), all_ranks) if missing else None
+        all_ranks.wait()
+        if all_ranks.first:
+            writer.finish()
+    return pace if all_ranks.first else None
 
 
-def _in_processes(out: Path, maker: dict[str, str], jobs: list[Job], workers: int, bar: tqdm) -> None:
+def _in_processes(
+    out: Path, maker: dict[str, str], jobs: list[Job], workers: int, total: int, all_ranks: Ranks
+) -> Pace:
     """Make the jobs, be it only one: sums over several threads, as here, would come out other than in a worker."""
+    workers = min(workers, len(jobs))
+    start = time.perf_counter()
+    times: list[SubjectTimes] = []
+    bar = tqdm(
+        total=total,
+        initial=total - len(jobs),
+        unit="subject",
+        desc="dataset" if all_ranks.world == 1 else f"dataset, rank {all_ranks.rank}",
+        mininterval=1.0,
+        position=all_ranks.rank,
+    )
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -93,7 +164,7 @@ def _in_processes(out: Path, maker: dict[str, str], jobs: list[Job], workers: in
     )
     try:
         for future in as_completed([pool.submit(_make_in_worker, job) for job in jobs]):
-            future.result()
+            times.append(future.result())
             bar.update()
     except BaseException:
         processes = list((pool._processes or {}).values())
@@ -101,7 +172,10 @@ def _in_processes(out: Path, maker: dict[str, str], jobs: list[Job], workers: in
         for process in processes:
             process.terminate()
         raise
+    finally:
+        bar.close()
     pool.shutdown()
+    return Pace.of(times, workers * all_ranks.world, time.perf_counter() - start)
 
 
 _worker: _SubjectMaker | None = None
@@ -124,9 +198,9 @@ def _start_worker(out: Path, maker: dict[str, str], parent: int) -> None:
     _worker = _SubjectMaker(out, maker)
 
 
-def _make_in_worker(job: Job) -> None:
+def _make_in_worker(job: Job) -> SubjectTimes:
     assert _worker is not None
-    _worker.make(job)
+    return _worker.make(job)
 
 
 class _SubjectMaker:
@@ -138,8 +212,9 @@ class _SubjectMaker:
         self._animator = load_maker("animator", maker["animator"])
         self._encoder = load_maker("encoder", maker["encoder"])
 
-    def make(self, job: Job) -> None:
+    def make(self, job: Job) -> SubjectTimes:
         writer = self._writer
+        start = time.perf_counter()
         edited = self._editor.edit(writer.portrait, job.attributes, job.seed)
         text = "; ".join(a.prompt for a in job.attributes) or "a person"
         with writer.subject(job.id, job.attributes, job.seed) as subject:
@@ -149,5 +224,8 @@ class _SubjectMaker:
             points = self._animator.points(edited)
             if points is not None:
                 subject.points(points)
+            edit_seconds = time.perf_counter() - start
             for frame in self._animator.animate(edited, writer.motion, writer.camera):
                 subject.frame(frame)
+        frame_seconds = (time.perf_counter() - start - edit_seconds) / len(writer.motion)
+        return SubjectTimes(edit_seconds, frame_seconds)

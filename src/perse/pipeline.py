@@ -87,7 +87,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
     Raises:
         PerseError: the photo cannot be used, the folder holds something else, or an option makes no sense.
     """
-    photo, name = _photo(config)
+    photo, name = the_photo(config.photo, config.portrait)
     settings = {
         "preset": config.preset,
         "seed": config.seed,
@@ -99,7 +99,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
     with BuildFolder.open(config.out, settings) as folder:
         device = pick_device(config.device)
         folder.stage("portrait", lambda: _capture(photo, name, config, folder.path / "portrait"), log)
-        folder.stage("dataset", lambda: _make_dataset(config, folder.path), log)
+        folder.stage("dataset", lambda: _make_dataset(config, folder.path, log), log)
         folder.stage("avatar", lambda: _train(config, folder.path, device), log)
         folder.stage("metrics", lambda: _measure(folder, device), log)
         folder.stage("report", lambda: _report(folder, device), log)
@@ -127,19 +127,23 @@ def summary(out: Path, metrics: dict) -> list[str]:
 # --- stages ---
 
 
-def _photo(config: BuildConfig) -> tuple[Path | np.ndarray, str]:
-    """The photo to capture (a path, or a bundled picture as an array) and its name."""
-    if (config.photo is None) == (config.portrait is None):
+def the_photo(photo: Path | None, portrait: str | None) -> tuple[Path | np.ndarray, str]:
+    """The photo to capture (a path, or a bundled picture as an array) and its name.
+
+    Raises:
+        PerseError: neither or both are given, or there is no such file or bundled picture.
+    """
+    if (photo is None) == (portrait is None):
         raise PerseError(
             "give either a photo (perse build photo.jpg) or a bundled portrait (--portrait astronaut)"
         )
-    if config.photo is not None:
-        if not config.photo.is_file():
-            raise PerseError(f"there is no photo at {config.photo}")
-        return config.photo, config.photo.stem
-    if config.portrait not in BUNDLED_PORTRAITS:
+    if photo is not None:
+        if not photo.is_file():
+            raise PerseError(f"there is no photo at {photo}")
+        return photo, photo.stem
+    if portrait not in BUNDLED_PORTRAITS:
         raise PerseError(
-            f"no bundled portrait is called {config.portrait!r}; there is: {', '.join(BUNDLED_PORTRAITS)}"
+            f"no bundled portrait is called {portrait!r}; there is: {', '.join(BUNDLED_PORTRAITS)}"
         )
     import skimage.data
 
@@ -167,7 +171,7 @@ def _capture(photo: Path | np.ndarray, name: str, config: BuildConfig, out: Path
     save_image(out / "parts_overlay.jpg", parts_overlay(portrait))
 
 
-def _make_dataset(config: BuildConfig, out: Path) -> None:
+def _make_dataset(config: BuildConfig, out: Path, log: Callable[[str], None]) -> None:
     from perse.dataset import Portrait, default_motion
     from perse.frames import select_frames, with_photo_frames
     from perse.generate import generate
@@ -176,7 +180,7 @@ def _make_dataset(config: BuildConfig, out: Path) -> None:
     portrait = Portrait.load(out / "portrait")
     motion = select_frames(default_motion(), scale.train_frames, scale.heldout_frames)
     motion = with_photo_frames(motion, portrait)
-    generate(
+    pace = generate(
         portrait,
         subjects_of(scale, config.seed),
         motion,
@@ -186,6 +190,8 @@ def _make_dataset(config: BuildConfig, out: Path) -> None:
         animator=config.animator,
         seed=config.seed,
     )
+    if pace is not None:
+        log(f"dataset: {pace}")
 
 
 def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
@@ -287,56 +293,4 @@ def render(config: RenderConfig) -> Path:
         write_video(config.out, pictures(), fps=config.fps or motion.fps)
     else:
         save_image(config.out, next(iter(pictures())))
-    return config.out
-
-
-@dataclass(frozen=True)
-class TrackConfig:
-    """What ``perse track`` follows."""
-
-    video: Path
-    """The video: one face, well lit, seen from the front."""
-    out: Path = Path("motion.npz")
-    """The motion file (.npz)."""
-    overlay: Path | None = None
-    """Also write this video (.mp4): the head over every frame, red-bordered where it was repaired."""
-
-
-def track(config: TrackConfig) -> Path:
-    """Follow the face in a video, say how well that went and what the motion covers, and save it."""
-    from tqdm import tqdm
-
-    from perse.capture import track_details, tracking_overlay
-    from perse.dataset import motion_coverage
-    from perse.viewer import write_video
-
-    if config.out.suffix != ".npz":
-        raise PerseError(f"--out {config.out}: a motion file ends in .npz")
-    if config.overlay is not None and config.overlay.suffix.lower() != ".mp4":
-        raise PerseError(f"--overlay {config.overlay}: write to .mp4")
-    with tqdm(unit="frame", desc="following the face", disable=None) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total or None
-            bar.update(done - bar.n)
-
-        tracking = track_details(config.video, progress=progress)
-    print(tracking.summary())
-    reach = {
-        name: span for name, span in motion_coverage(tracking.motion).items() if max(map(abs, span)) > 0.1
-    }
-    for name, (low, high) in reach.items():
-        print(f"  {name:22s} {low:7.2f} to {high:6.2f}")
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    tracking.motion.save(config.out)
-    print(config.out)
-    if config.overlay is not None:
-        config.overlay.parent.mkdir(parents=True, exist_ok=True)
-        frames = tracking_overlay(config.video, tracking)
-        write_video(
-            config.overlay,
-            tqdm(frames, total=len(tracking.motion), unit="frame", desc="drawing the overlay", disable=None),
-            tracking.motion.fps,
-        )
-        print(config.overlay)
     return config.out
