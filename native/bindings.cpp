@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "dispatch.h"
+#include "pose_bindings.h"
 #include "render.h"
 #include "thread_pool.h"
 
@@ -150,6 +151,7 @@ NB_MODULE(_native, m) {
   nb::class_<perse::ViewOptions>(m, "ViewOptions")
       .def(nb::init<float, float, float, float, float, bool>(), nb::arg("near_plane"), nb::arg("far_plane"),
            nb::arg("blur"), nb::arg("radius_clip"), nb::arg("radius_limit"), nb::arg("antialiased"));
+  bind_posing(m);
   m.def("instruction_sets", &perse::instruction_sets, "Names of the kernels that run here, the fastest first.");
   m.def("uses_own_threads", &perse::uses_own_threads, "Whether the threads are ours rather than OpenMP's.");
   m.def("use_own_threads", &perse::use_own_threads, nb::arg("always"), "Never use OpenMP's threads (for tests).");

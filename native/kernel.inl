@@ -2,6 +2,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "inspect.h"
+#include "pose_kernel.h"
 #include "project.h"
 
 #define PERSE_TEXT_OF(name) #name
@@ -16,7 +17,8 @@ const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
                        {forward_tile<3>, forward_tile<4>, forward_tile<8>},
                        inspect_tile,
                        {backward_tile<3>, backward_tile<4>, backward_tile<8>},
-                       unproject};
+                       unproject,
+                       {kW, skin, skin_backward, table}};
 
 }  // namespace PERSE_ISA
 }  // namespace perse

@@ -6,7 +6,8 @@
 //   struct Float   `width` floats with + - * / and an implicit constructor that broadcasts one float
 //   struct Mask    one truth value for each lane, with &
 //   >=, >, ==      comparisons -> Mask (false for NaN)
-//   load, store    from and to 64-byte aligned memory
+//   load, store    from and to 64-byte aligned memory; load_any, store_any: from and to anywhere
+//   load_half      from aligned float16 (finite ones)
 //   min, max, sqrt, abs_negated (-|x|), round, reciprocal (about 22 bits), scale_by_power (x * 2^n, n integral)
 //   select(mask, a, b), any(mask), bits(mask)
 //   sum(x), add_sums(values, destination): adds the lane sums of `row_size` vectors to a row of floats

@@ -1,4 +1,4 @@
-// 8 lanes: AVX2 and FMA. See simd.h for the interface.
+// 8 lanes: AVX2, FMA and F16C. See simd.h for the interface.
 #pragma once
 
 #include <immintrin.h>
@@ -29,6 +29,11 @@ PERSE_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; 
 
 PERSE_INLINE Float load(const float* p) { return _mm256_load_ps(p); }
 PERSE_INLINE void store(float* p, Float x) { _mm256_store_ps(p, x.v); }
+PERSE_INLINE Float load_any(const float* p) { return _mm256_loadu_ps(p); }
+PERSE_INLINE void store_any(float* p, Float x) { _mm256_storeu_ps(p, x.v); }
+PERSE_INLINE Float load_half(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
 PERSE_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a.v, b.v); }
 PERSE_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a.v, b.v); }
 PERSE_INLINE Float sqrt(Float a) { return _mm256_sqrt_ps(a.v); }

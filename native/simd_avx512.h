@@ -29,6 +29,11 @@ PERSE_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v
 
 PERSE_INLINE Float load(const float* p) { return _mm512_load_ps(p); }
 PERSE_INLINE void store(float* p, Float x) { _mm512_store_ps(p, x.v); }
+PERSE_INLINE Float load_any(const float* p) { return _mm512_loadu_ps(p); }
+PERSE_INLINE void store_any(float* p, Float x) { _mm512_storeu_ps(p, x.v); }
+PERSE_INLINE Float load_half(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
 PERSE_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a.v, b.v); }
 PERSE_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a.v, b.v); }
 PERSE_INLINE Float sqrt(Float a) { return _mm512_sqrt_ps(a.v); }

@@ -40,6 +40,18 @@ PERSE_INLINE uint32_t bits(Mask m) {
 
 PERSE_INLINE Float load(const float* p) { return *reinterpret_cast<const FloatVector*>(p); }
 PERSE_INLINE void store(float* p, Float x) { *reinterpret_cast<FloatVector*>(p) = x.v; }
+PERSE_INLINE Float load_any(const float* p) {
+  FloatVector x;
+  memcpy(&x, p, sizeof(x));
+  return x;
+}
+PERSE_INLINE void store_any(float* p, Float x) { memcpy(p, &x.v, sizeof(x.v)); }
+// The bits of a float16 moved to where a float32 has them; the exponent is then 112 too small.
+PERSE_INLINE Float load_half(const uint16_t* p) {
+  const IntVector half = {p[0], p[1], p[2], p[3]};
+  const FloatVector value = as_float((half & 0x7fff) << 13) * 0x1p112f;
+  return as_float(as_int(value) | ((half & 0x8000) << 16));
+}
 PERSE_INLINE Float min(Float a, Float b) { return select(b > a, a, b); }
 PERSE_INLINE Float max(Float a, Float b) { return select(a > b, a, b); }
 PERSE_INLINE Float sqrt(Float a) { return FloatVector{sqrtf(a.v[0]), sqrtf(a.v[1]), sqrtf(a.v[2]), sqrtf(a.v[3])}; }

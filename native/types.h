@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "pose_types.h"
+
 namespace perse {
 
 constexpr int kTileSize = 16;        // pixels a side; a tile is drawn by one thread
@@ -118,6 +120,7 @@ struct Kernel {
   // Gradient rows to gradients of the inputs, for Gaussians [begin, end). If camera_sums is not null, adds to it
   // the gradient of viewmat's upper three rows [12] and of fx, fy, cx, cy [4].
   void (*unproject)(const UnprojectJob& job, int begin, int end, double* camera_sums);
+  PoseKernel pose;
 };
 
 }  // namespace perse

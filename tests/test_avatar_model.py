@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from perse.avatar import Codes, LatentConfig, LatentSpace
 from perse.avatar.networks import SplitMLP, positional_encoding
-from perse.avatar.posing import PoseMLP, skin_canonical
+from perse.avatar.posing import PoseMLP
 from perse.avatar.start import VISIBLE_LOGIT
-from perse.head import skin
 from synthetic import small_model
 
 
@@ -113,19 +112,6 @@ def test_pose_mlp_is_bounded() -> None:
     assert all(float(v.detach().abs().max()) == 0 for v in net(still, still, code, None)), (
         "a still point changes"
     )
-
-
-@pytest.mark.parametrize("kind", ["basis", "mlp"])
-def test_skinning_in_runs_equals_the_heads(tmp_path, kind: str) -> None:
-    """The avatar keeps E, P, W apart by layer for speed; the numbers must be those of perse.head.skin."""
-    model, _ = small_model(kind)
-    canonical = model.canonical(model.latent.codes([0]))
-    expr, pose = 0.3 * torch.randn(2, 50), 0.2 * torch.randn(2, 15)
-    E, P, W = (torch.cat([getattr(b, n) for b in canonical.bindings]) for n in ("E", "P", "W"))
-    expected, rotations = skin(canonical.means, E, P, W, model.joints, expr, pose)
-    means, quats, _ = skin_canonical(canonical, model.joints, expr, pose)
-    assert torch.allclose(means, expected, atol=1e-6)
-    assert torch.allclose(quats, rotations, atol=1e-5)
 
 
 def test_closed_form_start_shows_every_known_subject() -> None:

@@ -17,6 +17,11 @@ else:
 SIMD_VARIABLE = "PERSE_SIMD"  # environment variable that forces one of instruction_sets()
 
 
+def built() -> bool:
+    """Whether there is a compiled module."""
+    return _native is not None
+
+
 def module() -> Any:
     """The compiled module.
 

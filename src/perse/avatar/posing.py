@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perse.avatar.networks import SplitMLP
-from perse.head import Binding, blend_rotations, pose_transforms, quaternion_multiply
+from perse.head import Binding, skin_runs
 from perse.splat import Gaussians
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(1e-4), math.log(0.025)
@@ -110,32 +110,6 @@ class PoseMLP(nn.Module):
         return quats, scales, opacity[..., 0], colors
 
 
-def skin_canonical(
-    canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`perse.head.skin` for points whose E, P, W come in runs (the same numbers; held together by a test).
-
-    Args:
-        joints: rest joints [5, 3]. expr: [F, 50]. pose: [F, 15].
-
-    Returns:
-        posed means [F, N, 3], rotations [F, N, 4], and the offsets before skinning [F, N, 3].
-    """
-    transforms, quats, feature = pose_transforms(joints, pose)
-    offsets, blended, rotations = [], [], []
-    for b in canonical.bindings:
-        n = len(b.W)
-        moved = expr @ b.E.reshape(n * 3, -1).T + feature @ b.P.reshape(n * 3, -1).T  # [F, n * 3]
-        offsets.append(moved.unflatten(-1, (n, 3)))
-        blended.append(b.W @ transforms.flatten(-2))  # [F, n, 12]
-        rotations.append(blend_rotations(b.W, quats))
-    bent = torch.cat(offsets, -2)
-    moved = canonical.means + bent  # [F, N, 3], Eq. 21
-    matrix = torch.cat(blended, -2).unflatten(-1, (3, 4))
-    posed = (matrix[..., :3] * moved[..., None, :]).sum(-1) + matrix[..., 3]
-    return posed, torch.cat(rotations, -2), bent
-
-
 def pose_canonical(
     canonical: Canonical, joints: Tensor, expr: Tensor, pose: Tensor, pose_mlp: PoseMLP | None = None
 ) -> Gaussians:
@@ -147,19 +121,17 @@ def pose_canonical(
     Returns:
         Gaussians; what does not change between frames has no leading F.
     """
-    means, rotations, bent = skin_canonical(canonical, joints, expr, pose)
-    quats = quaternion_multiply(
-        rotations, F.normalize(canonical.quats, dim=-1)
-    )  # Rot(r, dx_d / dx_fc), Eq. 29
+    # quats: Rot(r, dx_d / dx_fc), Eq. 29, of unit length
+    means, quats, bent = skin_runs(canonical.means, canonical.bindings, joints, expr, pose, canonical.quats)
     log_scales, opacity, colors = canonical.log_scales, canonical.opacity, canonical.colors
     if pose_mlp is not None:
         changes = pose_mlp(means - canonical.means, bent, canonical.pose_code, canonical.z)
         d_quats, d_scales, d_opacity, d_colors = changes
-        quats = quats + d_quats
+        quats = F.normalize(quats + d_quats, dim=-1)
         log_scales, opacity, colors = log_scales + d_scales, opacity + d_opacity, colors + d_colors
     return Gaussians(
         means=means,
-        quats=F.normalize(quats, dim=-1),
+        quats=quats,
         scales=log_scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE).exp(),
         opacities=opacity.sigmoid() * canonical.presence,
         colors=colors.sigmoid(),

@@ -1,11 +1,12 @@
 """The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
 
 from .flame import load_flame
-from .model import PARTS, Binding, Head
+from .model import PARTS, Head
 from .raster import rasterize_mesh
 from .skinning import (
     JOINT_NAMES,
     PARENTS,
+    Binding,
     axis_angle_to_quaternion,
     blend_rotations,
     pose_transforms,
@@ -13,6 +14,7 @@ from .skinning import (
     quaternion_to_matrix,
     rotation_matrices,
     skin,
+    skin_runs,
 )
 from .storage import open_head
 from .surface import closest_point, vertex_normals
@@ -34,5 +36,6 @@ __all__ = [
     "rasterize_mesh",
     "rotation_matrices",
     "skin",
+    "skin_runs",
     "vertex_normals",
 ]

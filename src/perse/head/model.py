@@ -6,29 +6,18 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from perse.errors import PerseError
 
-from .skinning import pose_transforms
+from .skinning import Binding, pose_transforms
 from .surface import closest_point
 
 PARTS = ("none", "skin", "left_eye", "right_eye", "upper_teeth", "lower_teeth", "tongue", "lashes")
 """Names of the part codes in ``Head.vertex_part`` and ``Head.face_part``: code = index."""
-
-
-class Binding(NamedTuple):
-    """How points move with the head; hand it to :func:`perse.head.skin`."""
-
-    E: Tensor
-    """Expression directions [N, 3, 50]."""
-    P: Tensor
-    """Pose corrective directions [N, 3, 36]."""
-    W: Tensor
-    """Skinning weights [N, 5], rows sum to 1."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+from perse.head import _native_skinning
 
 JOINT_NAMES = ("root", "neck", "jaw", "left_eye", "right_eye")
 """Joints in the order of theta: 3 axis-angle numbers each."""
 
 PARENTS = (-1, 0, 1, 1, 1)
 """Parent of every joint: the root is the base of the neck, the neck joint turns the skull, the others hang on it."""
+
+
+class Binding(NamedTuple):
+    """How points move with the head; hand it to :func:`skin` or :func:`skin_runs`."""
+
+    E: Tensor
+    """Expression directions [N, 3, 50]."""
+    P: Tensor
+    """Pose corrective directions [N, 3, 36]."""
+    W: Tensor
+    """Skinning weights [N, 5], rows sum to 1."""
 
 
 def rotation_matrices(axis_angle: Tensor) -> Tensor:
@@ -76,6 +92,17 @@ def pose_transforms(joints: Tensor, pose: Tensor) -> tuple[Tensor, Tensor, Tenso
         quats [..., 5, 4]: its rotation, wxyz, unit;
         pose_feature [..., 36]: ``R - I`` of the four joints after the root, which drives the pose correctives.
     """
+    if (
+        joints.dim() == 2
+        and _native_skinning.takes(joints, pose)
+        and not _native_skinning.needs_graph(joints, pose)
+    ):
+        return _native_skinning.joint_motion(joints, pose)
+    return pose_transforms_torch(joints, pose)
+
+
+def pose_transforms_torch(joints: Tensor, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition of :func:`pose_transforms`, for any device and precision, with gradients."""
     axis_angle = pose.unflatten(-1, (5, 3))
     local = rotation_matrices(axis_angle)  # [..., 5, 3, 3]
     local_quats = axis_angle_to_quaternion(axis_angle)
@@ -137,11 +164,74 @@ def skin(
         ``d posed / d points`` as :func:`blend_rotations` approximates it. Differentiable in every argument.
     """
     batch = torch.broadcast_shapes(expr.shape[:-1], pose.shape[:-1])
-    expr, pose = expr.expand(*batch, -1), pose.expand(*batch, -1)
-    transforms, quats, feature = pose_transforms(joints, pose)
-    n = points.shape[0]
-    offsets = expr @ E.reshape(n * 3, -1).T + feature @ P.reshape(n * 3, -1).T  # [..., N * 3]
-    moved = points + offsets.unflatten(-1, (n, 3))  # [..., N, 3], Eq. 21
-    blended = (W @ transforms.flatten(-2)).unflatten(-1, (3, 4))  # [..., N, 3, 4]
-    posed = (blended[..., :3] * moved[..., None, :]).sum(-1) + blended[..., 3]  # Eq. 22
-    return posed, blend_rotations(W, quats)
+    frames = [t.expand(*batch, -1).reshape(batch.numel(), t.shape[-1]) for t in (expr, pose)]
+    posed, rotations, _ = skin_runs(points, [Binding(E, P, W)], joints, *frames)
+    return posed.unflatten(0, batch) if batch else posed[0], rotations.unflatten(
+        0, batch
+    ) if batch else rotations[0]
+
+
+def skin_runs(
+    points: Tensor,
+    bindings: Sequence[Binding],
+    joints: Tensor,
+    expr: Tensor,
+    pose: Tensor,
+    quats: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`skin` for points whose E, P, W come in runs, with what the blendshapes moved, and rotated quaternions.
+
+    float32 on a CPU is computed by the native kernels, everything else by :func:`skin_runs_torch`: the same numbers
+    (relative error below 5e-6 either way). The native one is differentiable once.
+
+    Args:
+        points: rest points in metres [N, 3].
+        bindings: E, P, W of consecutive runs, which together cover the N points.
+        joints: rest joints [5, 3]. expr: psi [F, 50]. pose: theta [F, 15].
+        quats: rotations of the points at rest [N, 4] wxyz, any length above zero; none: the identity.
+
+    Returns:
+        posed points [F, N, 3], their rotations [F, N, 4] (unit, after those at rest), and the offsets of blendshapes
+        before skinning [F, N, 3].
+    """
+    sizes = sum(len(b.W) for b in bindings)
+    if sizes != len(points):
+        raise ValueError(f"the bindings are for {sizes} points, and there are {len(points)}")
+    given = [
+        points,
+        expr,
+        pose,
+        joints,
+        *(t for b in bindings for t in b),
+        *([] if quats is None else [quats]),
+    ]
+    if not _native_skinning.takes(*given) or min(*(t.shape[-1] for b in bindings for t in b[:2]), 16) < 16:
+        return skin_runs_torch(points, bindings, joints, expr, pose, quats)
+    return _native_skinning.skin_runs(points, quats, bindings, expr, pose_transforms(joints, pose))
+
+
+def skin_runs_torch(
+    points: Tensor,
+    bindings: Sequence[Binding],
+    joints: Tensor,
+    expr: Tensor,
+    pose: Tensor,
+    quats: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition of :func:`skin_runs`, for any device and precision, with derivatives of any order."""
+    transforms, joint_quats, feature = pose_transforms_torch(joints, pose)
+    offsets, blended, rotations = [], [], []
+    for E, P, W in bindings:
+        n = len(W)
+        moved = expr @ E.reshape(n * 3, -1).T + feature @ P.reshape(n * 3, -1).T  # [F, n * 3]
+        offsets.append(moved.unflatten(-1, (n, 3)))
+        blended.append(W @ transforms.flatten(-2))  # [F, n, 12]
+        rotations.append(blend_rotations(W, joint_quats))
+    bent = torch.cat(offsets, -2)
+    moved = points + bent  # [F, N, 3], Eq. 21
+    matrix = torch.cat(blended, -2).unflatten(-1, (3, 4))
+    posed = (matrix[..., :3] * moved[..., None, :]).sum(-1) + matrix[..., 3]  # Eq. 22
+    turned = torch.cat(rotations, -2)
+    if quats is not None:
+        turned = quaternion_multiply(turned, torch.nn.functional.normalize(quats, dim=-1))  # Eq. 29
+    return posed, turned, bent
