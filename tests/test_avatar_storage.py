@@ -207,7 +207,7 @@ def test_damaged_or_missing_files_are_named(broken: Path, tmp_path: Path) -> Non
     with pytest.raises(PerseError, match="symbolic link"):
         Avatar.load(broken)
     path.unlink()
-    with pytest.raises(PerseError, match="not whole"):
+    with pytest.raises(PerseError, match="is missing"):
         Avatar.load(broken)
 
 

@@ -169,7 +169,8 @@ def test_files_of_other_writers_are_read(tmp_path):
 def test_missing_and_unwritable_paths(tmp_path):
     with pytest.raises(PerseError, match="cannot be read"):
         load_ply(tmp_path / "none.ply")
+    (tmp_path / "file").touch()
     with pytest.raises(PerseError, match="cannot be written"):
-        save_ply(tmp_path / "no" / "folder.ply", random_gaussians(2, 0))
+        save_ply(tmp_path / "file" / "in_a_file.ply", random_gaussians(2, 0))
     with pytest.raises(ValueError, match="not a batch"):
         save_ply(tmp_path / "batch.ply", random_gaussians(2, 0).map(lambda t: t[None]))

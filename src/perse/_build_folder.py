@@ -10,13 +10,13 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from perse._files import write_json
 from perse._memory import PeakMemory
 from perse.errors import PerseError
 
@@ -30,13 +30,6 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON aside, then rename: a reader sees the old file or the new one, never half of it."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    os.replace(aside, path)
 
 
 class BuildFolder:

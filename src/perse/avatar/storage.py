@@ -9,7 +9,6 @@ preview.png         the reference at rest
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from dataclasses import asdict, fields
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from perse._files import check_format, read_json, require_file, write_json
 from perse.avatar.fields import FieldConfig, Layout
 from perse.avatar.latent import LatentConfig
 from perse.avatar.model import AvatarModel, ModelConfig
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perse.avatar.avatar import Avatar
 
 FORMAT, VERSION = "perse avatar", 1
-MAX_JSON, MAX_TENSORS = 64 << 20, 8 << 30
+MAX_BYTES = 8 << 30
 MAX_POINTS, MAX_WIDTH, MAX_FEATURES = 4_000_000, 4096, 16384
 FILES = ("avatar.json", "subjects.json", "weights.safetensors", "head.safetensors")
 
@@ -73,7 +73,7 @@ def _write(avatar: Avatar, folder: Path) -> None:
         "rest_pose": avatar.rest[1].cpu().contiguous(),
     }
     save_file(head, folder / "head.safetensors")
-    _dump(
+    write_json(
         folder / "avatar.json",
         {
             "format": FORMAT,
@@ -87,7 +87,7 @@ def _write(avatar: Avatar, folder: Path) -> None:
             "head": avatar.head_name,
         },
     )
-    _dump(folder / "subjects.json", {"subjects": [_subject_json(avatar, s) for s in avatar.subjects]})
+    write_json(folder / "subjects.json", {"subjects": [_subject_json(avatar, s) for s in avatar.subjects]})
     picture = avatar.render(avatar.reference, avatar.rest[0][None], avatar.rest[1][None])[0]
     Image.fromarray(to_uint8(picture).numpy()).save(folder / "preview.png")
 
@@ -104,10 +104,6 @@ def _subject_json(avatar: Avatar, subject: LearnedSubject) -> dict[str, Any]:
     }
 
 
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
 # ---- loading ----------------------------------------------------------------------------------------------
 
 
@@ -118,15 +114,9 @@ def load_avatar(folder: Path, device: torch.device | str = "cpu") -> Avatar:
     if not folder.is_dir():
         raise PerseError(f"there is no avatar folder at {folder}")
     for name in FILES:
-        _require(folder / name)
-    info = _read_json(folder / "avatar.json")
-    if info.get("format") != FORMAT:
-        raise PerseError(f"{folder / 'avatar.json'}: this is not a perse avatar")
-    if info.get("version") != VERSION:
-        raise PerseError(
-            f"{folder / 'avatar.json'}: written as version {info.get('version')!r}; this perse reads {VERSION}. "
-            "Train it anew, or use the perse that wrote it"
-        )
+        require_file(folder / name, "part of the avatar", MAX_BYTES)
+    info = read_json(folder / "avatar.json", "the avatar's description")
+    check_format(folder / "avatar.json", info, FORMAT, VERSION)
     try:
         model = _empty_model(info)
         camera = camera_from_json(info.get("camera"))
@@ -141,27 +131,6 @@ def load_avatar(folder: Path, device: torch.device | str = "cpu") -> Avatar:
     subjects = _subjects(folder / "subjects.json", len(model.latent.features))
     rest = (head["rest_expr"], head["rest_pose"])
     return Avatar(model.to(device), subjects, camera, head["betas"], rest, head_name)
-
-
-def _require(path: Path) -> None:
-    """A plain file of bounded size, not a link that could lead elsewhere."""
-    limit = MAX_JSON if path.suffix == ".json" else MAX_TENSORS
-    if path.is_symlink():
-        raise PerseError(f"{path} is a symbolic link; put the file itself there")
-    if not path.is_file():
-        raise PerseError(f"{path} is missing: the avatar is not whole")
-    if path.stat().st_size > limit:
-        raise PerseError(f"{path} has {path.stat().st_size} bytes, more than the {limit} allowed")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise PerseError(f"{path} is not valid JSON ({error}); it may be damaged") from error
-    if not isinstance(value, dict):
-        raise PerseError(f"{path} must hold a JSON object")
-    return value
 
 
 def _empty_model(info: dict[str, Any]) -> AvatarModel:
@@ -314,7 +283,7 @@ def _read_tensors(
 
 
 def _subjects(path: Path, entries: int) -> tuple[LearnedSubject, ...]:
-    value = _read_json(path).get("subjects")
+    value = read_json(path, "the list of subjects").get("subjects")
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SUBJECTS:
         raise PerseError(f"{path}: holds no list of subjects")
     try:

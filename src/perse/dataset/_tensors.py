@@ -8,7 +8,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from perse.dataset import _files, _layout
+from perse import _files
+from perse.dataset import _layout
 from perse.dataset.records import SubjectPoints
 from perse.errors import PerseError
 

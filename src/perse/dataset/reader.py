@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from perse.dataset import _files, _layout, _tensors
+from perse import _files
+from perse.dataset import _layout, _tensors
 from perse.dataset._access import FrameAccess
 from perse.dataset._digest import file_digest, head_stamp, motion_digest, portrait_digest, subject_digest
 from perse.dataset.labels import LABELS

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perse.dataset import _files
+from perse import _files
 from perse.dataset.labels import LABEL_CODE, check_category, color_labels
 from perse.errors import PerseError
 from perse.splat import Camera

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from perse.dataset import _files, _layout, _tensors
+from perse import _files
+from perse.dataset import _layout, _tensors
 from perse.dataset._digest import file_digest, head_stamp, motion_digest, portrait_digest, subject_digest
 from perse.dataset._parts import PartsWriter
 from perse.dataset._video import VideoWriter

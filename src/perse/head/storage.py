@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from perse._files import write_npz
 
 from .model import Head
 
@@ -89,6 +90,4 @@ def save_open_head(path: Path, arrays: dict[str, np.ndarray]) -> None:
             stored[key] = value.astype(np.float32)
         else:
             stored[key] = value
-    aside = path.with_suffix(".partial.npz")
-    np.savez_compressed(aside, **stored)  # type: ignore[arg-type]
-    os.replace(aside, path)
+    write_npz(path, stored)

@@ -8,13 +8,13 @@ files are turned by 180 degrees about x on the way out and on the way in.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 
+from perse._files import write_atomic
 from perse.errors import PerseError
 from perse.splat.gaussians import Gaussians
 
@@ -170,14 +170,6 @@ def _parse_header(lines: list[str], path: Path) -> tuple[str, list[Element]]:
 def _write_whole(path: Path, content: bytes) -> None:
     """Write aside, then rename."""
     try:
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(aside, 0o644)
-            os.replace(aside, path)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        write_atomic(path, lambda file: file.write(content))
     except OSError as error:
         raise PerseError(f"{path}: cannot be written ({error.strerror})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from perse._files import written_whole
 from perse.dataset import Portrait
 from perse.errors import PerseError
 from perse.head import Head
@@ -36,12 +36,10 @@ def save_puppet(puppet: Puppet, path: Path) -> None:
             if isinstance(value, Tensor):
                 tensors[f"group/{name}/{item.name}"] = value
         tensors |= {f"group/{name}/extras/{key}": value for key, value in group.extras.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     # clone: groups may share tensors, which safetensors refuses
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    save_file(whole, aside, metadata={"format": FORMAT, "groups": json.dumps(kinds)})
-    os.replace(aside, path)
+    with written_whole(path) as aside:
+        save_file(whole, aside, metadata={"format": FORMAT, "groups": json.dumps(kinds)})
 
 
 def load_puppet(path: Path, head: Head, portrait: Portrait) -> Puppet:

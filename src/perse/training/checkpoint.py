@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from perse._files import written_whole
 from perse.avatar import Start
 from perse.avatar.start import ActionStart, Known, LayerStart, Points, YieldStart
 from perse.errors import PerseError
@@ -24,20 +23,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
     """Write tensors and a JSON note as one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     try:
-        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        save_file(plain, aside, metadata={"info": json.dumps(info)})
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with written_whole(path) as aside:
+            save_file(plain, aside, metadata={"info": json.dumps(info)})
     except OSError as error:
         raise PerseError(
             f"{path} could not be written: {error.strerror or error}; earlier ones are whole"
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

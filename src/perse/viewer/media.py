@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+
+from perse._files import written_whole
 
 
 def to_uint8(image: torch.Tensor | np.ndarray) -> np.ndarray:
@@ -23,9 +24,8 @@ def to_uint8(image: torch.Tensor | np.ndarray) -> np.ndarray:
 
 def save_image(path: Path, image: torch.Tensor | np.ndarray, quality: int = 92) -> None:
     """Write a picture [H, W, 3]; the suffix of ``path`` chooses the format."""
-    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    Image.fromarray(to_uint8(image)).save(aside, quality=quality)
-    os.replace(aside, path)
+    with written_whole(path) as aside:
+        Image.fromarray(to_uint8(image)).save(aside, quality=quality)
 
 
 def write_video(path: Path, frames: Iterable[torch.Tensor | np.ndarray], fps: float, crf: int = 17) -> None:
@@ -35,22 +35,18 @@ def write_video(path: Path, frames: Iterable[torch.Tensor | np.ndarray], fps: fl
     """
     import av
 
-    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    try:
-        with av.open(str(aside), "w", options={"movflags": "faststart"}) as container:
-            stream = None
-            for frame in frames:
-                picture = to_uint8(frame)
-                height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-                if stream is None:
-                    rate = Fraction(fps).limit_denominator(1001)
-                    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                picture = np.ascontiguousarray(picture[:height, :width])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+    options = {"movflags": "faststart"}
+    with written_whole(path) as aside, av.open(str(aside), "w", options=options) as container:
+        stream = None
+        for frame in frames:
+            picture = to_uint8(frame)
+            height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
             if stream is None:
-                raise ValueError("no frames to write")
-            container.mux(stream.encode())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+                rate = Fraction(fps).limit_denominator(1001)
+                stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            picture = np.ascontiguousarray(picture[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        if stream is None:
+            raise ValueError("no frames to write")
+        container.mux(stream.encode())

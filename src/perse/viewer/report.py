@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from perse._files import write_text
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Dataset, Subject
 from perse.viewer.media import save_image, to_uint8
@@ -259,9 +259,7 @@ def _write_page(path: Path, sections: Sequence[tuple[str, str, np.ndarray]], met
     cells = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in rows[0]) + "</tr>"]
     cells += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows[1:]]
     parts.append(f"<h2>{html.escape(sections[-1][0])}</h2><table>{''.join(cells)}</table>")
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(PAGE.format(name="A PERSE avatar", sections="\n".join(parts)))
-    os.replace(aside, path)
+    write_text(path, PAGE.format(name="A PERSE avatar", sections="\n".join(parts)))
 
 
 def _embedded(picture: np.ndarray, title: str) -> str:

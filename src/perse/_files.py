@@ -1,10 +1,11 @@
-"""Reading and writing small files safely: atomic writes, bounded reads, no pickle, no way out of a folder."""
+"""Reading and writing files safely: whole or not at all, bounded reads, no pickle, no way out of a folder."""
 
 import json
 import os
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,26 +31,38 @@ def fsync_directory(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Call `write(file)` on a file aside, sync it, rename it to `path`: readers see all of it or nothing."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A file aside to write inside the block: synced and renamed to `path` at its end, removed if it fails.
+
+    Readers see all of it or nothing. The name aside ends as `path` does, for libraries that go by the suffix.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        with open(aside, "wb") as file:
-            write(file)
-            file.flush()
+        yield aside
+        with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    finally:
         aside.unlink(missing_ok=True)
-        raise
     fsync_directory(path.parent)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Call `write(file)` on a file that appears as `path` when it is whole."""
+    with written_whole(path) as aside, open(aside, "wb") as file:
+        write(file)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, atomically."""
+    write_atomic(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically. NaN and infinity are refused."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def require_file(path: Path, what: str, max_bytes: int) -> Path:
