@@ -7,10 +7,11 @@ import os
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from perse import _kernels
-from perse.splat import _reference
+from perse.splat._details import Details
+from perse.splat._first_order import refuse_second
+from perse.splat.options import DEFAULTS, RenderOptions, limit_anisotropy
 
 
 def render(
@@ -25,18 +26,35 @@ def render(
     height: int,
     background: torch.Tensor,
     isa: str | None = None,
+    *,
+    options: RenderOptions = DEFAULTS,
+    details: Details | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw one image with the native kernel; shapes as in `_reference.render`.
 
     Computes in float32: other floating types are converted, and their gradients come back in their own type.
     `isa` forces an instruction set (one of `instruction_sets()`); by default PERSE_SIMD, else the best there is.
     """
+    scales = limit_anisotropy(scales, options.max_anisotropy)
     inputs = (means, quats, scales, opacities, channels, viewmat, K, background)
     if means.device.type != "cpu":
         raise ValueError(f"backend 'native' draws CPU tensors, and these are on {means.device}")
     converted = [tensor.to(torch.float32).contiguous() for tensor in inputs]
     isa = isa or os.environ.get(_kernels.SIMD_VARIABLE, "")
-    return _Render.apply(*converted, width, height, isa)  # type: ignore[no-any-return]
+    means2d = None if details is None else details.means2d
+    return _Render.apply(*converted, means2d, width, height, isa, options, details)  # type: ignore[no-any-return]
+
+
+def _view_options(options: RenderOptions) -> Any:
+    """The kernel compares radii before it rounds them up, so the limits are rounded down."""
+    return _kernels.module().ViewOptions(
+        near_plane=options.near_plane,
+        far_plane=options.far_plane,
+        blur=options.eps2d,
+        radius_clip=math.floor(options.radius_clip),
+        radius_limit=math.floor(options.max_radius) if options.max_radius < math.inf else math.inf,
+        antialiased=options.antialiased,
+    )
 
 
 class _Render(torch.autograd.Function):
@@ -44,29 +62,35 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, means, quats, scales, opacities, channels, viewmat, K, background, width, height, isa
-    ):
+        ctx: Any, means, quats, scales, opacities, channels, viewmat, K, background, means2d, width, height,
+        isa, options, details,
+    ):  # fmt: skip
+        native = _kernels.module()
         tensors = [t.detach() for t in (means, quats, scales, opacities, channels, viewmat, K, background)]
         image = torch.empty(height, width, channels.shape[-1])
         alpha = torch.empty(height, width)
-        native = _kernels.module()
-        ctx.options = native.ViewOptions(_reference.NEAR_PLANE, 1e10, _reference.BLUR, 0.0, math.inf, False)
-        threads = torch.get_num_threads()
-        state = native.forward(*tensors, ctx.options, image, alpha, None, None, threads, isa)
+        asked = (None, None) if details is None else (means2d.detach(), details.radii)
+        view_options = _view_options(options)
+        state = native.forward(*tensors, view_options, image, alpha, *asked, torch.get_num_threads(), isa)
+        if details is not None and not (details.median is None and details.seen is None):
+            native.inspect(
+                state, details.median, None if details.seen is None else details.seen.view(torch.uint8)
+            )
         if any(ctx.needs_input_grad):
             ctx.state = state
+            ctx.options = view_options
             ctx.save_for_backward(*tensors, image, alpha)
         return image, alpha
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image, grad_alpha):
         *tensors, image, alpha = ctx.saved_tensors
         means, quats, scales, opacities, channels, viewmat, K, _ = tensors
-        grad_image = torch.zeros_like(image) if grad_image is None else grad_image.contiguous()
-        grad_alpha = torch.zeros_like(alpha) if grad_alpha is None else grad_alpha.contiguous()
+        grad_image = torch.zeros_like(image) if grad_image is None else grad_image.detach().contiguous()
+        grad_alpha = torch.zeros_like(alpha) if grad_alpha is None else grad_alpha.detach().contiguous()
         geometry = [torch.empty_like(t) for t in (means, quats, scales, opacities, channels)]
-        need_viewmat, need_K, need_background = ctx.needs_input_grad[5:8]
+        need_viewmat, need_K, need_background, need_means2d = ctx.needs_input_grad[5:9]
+        grad_means2d = torch.empty(means.shape[0], 2) if need_means2d else None
         camera = torch.zeros(16, dtype=torch.float64)  # viewmat rows 0-2 [12], then fx, fy, cx, cy
         _kernels.module().backward(
             ctx.state,
@@ -77,7 +101,7 @@ class _Render(torch.autograd.Function):
             grad_image,
             grad_alpha,
             *geometry,
-            None,
+            grad_means2d,
             camera,
             need_viewmat or need_K,
         )
@@ -90,4 +114,5 @@ class _Render(torch.autograd.Function):
             grad_K[[0, 1, 0, 1], [0, 1, 2, 2]] = camera[12:].to(K.dtype)
         if need_background:
             grad_background = ((1.0 - alpha)[..., None] * grad_image).sum(dim=(0, 1))
-        return *geometry, grad_viewmat, grad_K, grad_background, None, None, None
+        gradients = [*geometry, grad_viewmat, grad_K, grad_background, grad_means2d]
+        return *refuse_second("native", gradients), None, None, None, None, None

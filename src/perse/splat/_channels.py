@@ -1,0 +1,105 @@
+"""What is blended besides colours: further channels, depth, normals, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from perse.splat._reference import rotation_matrices
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the channels of a drawing hold, in the order of the fields: three colours come first."""
+
+    extra: int = 0
+    """Number of channels that the caller gave."""
+    depth: bool = False
+    normals: bool = False
+    codes: torch.Tensor | None = None
+    """Label codes [K] that occur: one channel for the share of each."""
+
+    def sizes(self) -> dict[str, int]:
+        """The number of channels of each layer, in order."""
+        labels = 0 if self.codes is None else len(self.codes)
+        return {
+            "colors": 3,
+            "extra": self.extra,
+            "depth": int(self.depth),
+            "normals": 3 * self.normals,
+            "labels": labels,
+        }
+
+    @property
+    def count(self) -> int:
+        """The number of all channels."""
+        return sum(self.sizes().values())
+
+    def stack(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What to blend [..., N, C], from means, quats, scales, viewmat, colors, and extra and labels if asked for."""
+        parts = [tensors["colors"]]
+        if self.extra:
+            parts.append(tensors["extra"])
+        if self.depth:
+            parts.append(camera_depths(tensors["means"], tensors["viewmat"])[..., None])
+        if self.normals:
+            parts.append(facing_normals(*(tensors[name] for name in ("means", "quats", "scales", "viewmat"))))
+        if self.codes is not None:
+            parts.append((tensors["labels"][..., None] == self.codes).to(parts[0].dtype))
+        if len(parts) == 1:
+            return parts[0]  # no copy
+        batch = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
+        return torch.cat([part.expand(*batch, *part.shape[-2:]) for part in parts], dim=-1)
+
+    def split(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The layers of what was blended, image [..., C], by name."""
+        sizes = self.sizes()
+        return dict(zip(sizes, image.split(list(sizes.values()), dim=-1), strict=True))
+
+
+def camera_depths(means: torch.Tensor, viewmat: torch.Tensor) -> torch.Tensor:
+    """z in the camera's frame, metres: means [..., N, 3], viewmat [..., 4, 4] -> [..., N]."""
+    return (_finite(means) * viewmat[..., None, 2, :3]).sum(dim=-1) + viewmat[..., None, 2, 3]
+
+
+def facing_normals(
+    means: torch.Tensor, quats: torch.Tensor, scales: torch.Tensor, viewmat: torch.Tensor
+) -> torch.Tensor:
+    """The shortest axis of each Gaussian, turned to the camera: unit vectors in the world's frame [..., N, 3].
+
+    Gradients reach the quaternions; which axis is the shortest, and which way it points, count as given.
+    """
+    rotations = rotation_matrices(_finite(quats))  # [..., N, 3, 3], axes in columns
+    shortest = scales.detach().abs().argmin(dim=-1)[..., None, None]  # [..., N, 1, 1]
+    batch = torch.broadcast_shapes(rotations.shape[:-2], shortest.shape[:-2])
+    normals = rotations.expand(*batch, 3, 3).gather(-1, shortest.expand(*batch, 3, 1)).squeeze(-1)
+    with torch.no_grad():
+        rotation, translation = viewmat[..., :3, :3], viewmat[..., :3, 3, None]
+        position = -torch.linalg.solve(rotation, translation).squeeze(-1)  # of the camera, in the world
+        away = (normals * (means - position[..., None, :])).sum(dim=-1, keepdim=True) > 0
+    return torch.where(away, -normals, normals)
+
+
+def label_codes(labels: torch.Tensor) -> torch.Tensor:
+    """The codes [K] that occur, in order; ValueError for those that a label map cannot hold."""
+    codes = torch.unique(labels)
+    if len(codes) and not 0 <= int(codes[0]) <= int(codes[-1]) <= 255:
+        raise ValueError(f"labels must be 0 to 255, not {int(codes[0])} to {int(codes[-1])}")
+    return codes.to(torch.int64)
+
+
+def label_map(alpha: torch.Tensor, shares: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """What most of a pixel shows: alpha [..., H, W], shares [..., H, W, K] of the codes [K] -> [..., H, W] uint8.
+
+    0 where most of it is background.
+    """
+    with torch.no_grad():
+        of_all = torch.cat([1.0 - alpha[..., None], shares], dim=-1)
+        return torch.cat([codes.new_zeros(1), codes]).to(torch.uint8)[of_all.argmax(dim=-1)]
+
+
+def _finite(tensor: torch.Tensor) -> torch.Tensor:
+    """Zeros for what is not finite: those Gaussians are not drawn, but their zero gradients must not become NaN."""
+    return torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0)
