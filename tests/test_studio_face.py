@@ -186,3 +186,67 @@ def test_light_follows_the_new_shape(plain: Puppet) -> None:
     """A failure means that a hump or a bulb is flat when seen from the front: only shading shows it there."""
     humped = edited(plain, "nose: humped").groups["skin"].colors
     assert float((humped - plain.groups["skin"].colors).abs().max()) > 0.02
+
+
+# ---- eyebrows
+
+
+def brow_means(plain: Puppet, words: str) -> torch.Tensor:
+    """Means [N, 3] of the hairs at rest, more than usual."""
+    puppet = plain.copy()
+    parts.apply(puppet, VOCABULARY.parse(words, "eyebrows"), 0, detail=0.5)
+    return puppet.rest_points(["eyebrows"]).means
+
+
+def test_brows_do_what_they_say(plain: Puppet) -> None:
+    """A failure means that shape and spacing are words only."""
+
+    def height(words: str) -> float:
+        y = brow_means(plain, words)[:, 1]
+        return float(y.quantile(0.98) - y.quantile(0.02))
+
+    def inner(words: str) -> float:
+        return float(brow_means(plain, words)[:, 0].abs().quantile(0.02))
+
+    assert height("thin straight brown") < height("thick straight brown") < height("bushy straight brown")
+    assert height("thick arched brown") > height("thick straight brown") + 0.001
+    assert height("thick angled brown") > height("thick straight brown") + 0.001
+    assert inner("thick close-set brown") < inner("thick brown") - 0.001
+    assert inner("thick wide-set brown") > inner("thick brown") + 0.001
+    between = (brow_means(plain, "thick black unibrow")[:, 0].abs() < 0.004).sum()
+    assert between > 10
+    assert (brow_means(plain, "thick black")[:, 0].abs() < 0.004).sum() == 0
+
+
+def test_combed_brows_point_up(plain: Puppet) -> None:
+    """A failure means that hairs of a feathered brow lie like all others, or that hairs enter the skin."""
+    for words, steep in (("thick brown", 0.9), ("thick feathered brown", 1.25)):
+        puppet = plain.copy()
+        parts.apply(puppet, VOCABULARY.parse(words, "eyebrows"), 0, detail=0.5)
+        points = puppet.rest_points(["eyebrows"])
+        hairs = points.means.reshape(-1, 3, 3)  # three Gaussians a hair
+        step = hairs[:, 2] - hairs[:, 0]
+        rise = torch.atan2(step[:, 1], step[:, 0].abs())
+        inner = hairs[:, 0, 0].abs() < 0.025
+        assert float(rise[inner].mean()) > steep * 0.75
+        assert float((step[:, 0] * hairs[:, 0, 0]).sign().mean()) > 0.3  # outwards
+        height = points.means[:, 2].max() - points.means[:, 2].min()
+        assert float(height) < 0.06
+
+
+def test_hairs_of_one_seed_are_the_same_hairs(plain: Puppet) -> None:
+    """A failure means that a morph between two brows or beards dissolves one and fades in the other."""
+    for category, first, second in (("eyebrows", "thin brown", "bushy arched brown"),):
+        a, b = (parts.params_of(VOCABULARY.parse(words, category)) for words in (first, second))
+        counts, before = [], None
+        for t in (0.40, 0.45):
+            puppet = plain.copy()
+            parts.build(puppet, category, a.mix(b, t), 0, detail=0.3)
+            group = puppet.groups[category]
+            counts.append(len(group))
+            means = puppet.rest_points([category]).means
+            if before is not None:
+                assert abs(counts[1] - counts[0]) < 0.15 * counts[0]
+                nearest = torch.cdist(before, means).amin(1)
+                assert float(nearest.quantile(0.9)) < 0.0012
+            before = means

@@ -25,10 +25,20 @@ FACE: dict[str, Table] = {
         noun="eyebrows",
         axes=(
             Axis("thickness", ("thick", "thin", "bushy")),
-            Axis("shape", ("arched", "straight"), optional=True),
+            Axis("grooming", ("feathered", "trimmed", "sparse"), optional=True),
+            Axis("shape", ("arched", "straight", "angled", "rounded"), optional=True),
+            Axis("spacing", ("close-set", "wide-set", "unibrow"), optional=True),
             Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
         ),
+        nouns={"unibrow": "unibrow"},
         plural=frozenset({"eyebrows"}),
+        clashes=(
+            clash("bushy", "trimmed, sparse"),
+            clash("thin", "feathered, unibrow"),
+            clash("feathered, trimmed, sparse", "close-set, wide-set, unibrow"),
+            clash("arched, straight, angled, rounded", "close-set, wide-set"),
+            clash("angled, rounded", "unibrow"),
+        ),
     ),
     "mouth": Table(
         verb="with",

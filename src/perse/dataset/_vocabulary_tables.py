@@ -55,6 +55,8 @@ SYNONYMS: dict[str, str] = {
     "scooped": "ski-slope",
     "ski slope": "ski-slope",
     "droopy": "drooping",
+    "monobrow": "unibrow",
+    "combed": "feathered",
     "cupid's-bow": "bow-shaped",
     "cupid's bow": "bow-shaped",
     "plump": "full",

@@ -175,6 +175,23 @@ class Sitter:
         bary = np.concatenate([f[1] for f in found])[:count]
         return self.roots_at(self.skin_faces[pick], bary)
 
+    def roots_behind(self, places: Array) -> Roots:
+        """The roots on the face straight behind template points [N, 3], seen from the front."""
+        corners = self.template[self.faces[self.skin_faces]]  # [F, 3, 3]
+        towards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
+        front = np.flatnonzero(towards & (corners[..., 2].mean(1) > places[:, 2].min() - 0.02))
+        a, b, c = corners[front, :, :2].swapaxes(0, 1)
+        _, near = cKDTree((a + b + c) / 3).query(places[:, :2], min(12, len(front)))
+        e, f, g = b[near] - a[near], c[near] - a[near], places[:, None, :2] - a[near]
+        area = e[..., 0] * f[..., 1] - e[..., 1] * f[..., 0]
+        v = (g[..., 0] * f[..., 1] - g[..., 1] * f[..., 0]) / area
+        w = (e[..., 0] * g[..., 1] - e[..., 1] * g[..., 0]) / area
+        bary = np.stack([1 - v - w, v, w], -1)  # [N, K, 3]
+        best = bary.min(-1).argmax(1)  # the triangle that holds the point, or the nearest to do so
+        rows = np.arange(len(places))
+        inside = np.clip(bary[rows, best], 0, 1)
+        return self.roots_at(self.skin_faces[front[near[rows, best]]], inside / inside.sum(1, keepdims=True))
+
     def roots_at(self, face: NDArray[np.int64], bary: Array) -> Roots:
         """The roots at given places of the surface."""
         corners = self.faces[face]
