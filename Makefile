@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt $(wildcard native/* native/*/*)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install native demo test lint format clean
+.PHONY: help venv install native demo test sanitize emulate lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ demo: install ## Build the avatar of the bundled portrait into runs/demo
 
 test: install ## Run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+sanitize: install ## Check the native code under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	PYTHON=$(BIN)/python tools/check_native.sh plain address thread python
+
+emulate: ## Check the native code on emulated processors: arm64, and x86 without AVX-512, AVX2 and SSE4
+	tools/check_native.sh older arm64
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

@@ -2,6 +2,11 @@
 
 #include <stdexcept>
 
+// Only the kernel files may be compiled for more than the oldest processor (cmake/portable_flags.cmake).
+#if defined(__AVX__) || defined(__FAST_MATH__)
+#error "compiler flags from outside (-march=native? -ffast-math?) would make a build that fails, or draws otherwise, elsewhere"
+#endif
+
 namespace perse {
 
 #if defined(PERSE_X86_KERNELS)

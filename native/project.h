@@ -188,9 +188,11 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   Mask drawn = (p.position[2] >= o.near_plane) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
                (radius > o.radius_clip) & (o.radius_limit >= radius) & (p.quat2 >= kMinQuat2) & (kMaxQuat2 >= p.quat2) &
                (abs_negated(checked) >= -kLargestFloat);
-  Float nowhere = -2.f;
-  Float box[4] = {max(p.mean_x - half_x - 0.5f, -2.f), select(drawn, min(p.mean_x + half_x - 0.5f, c.width + 2.f), nowhere),
-                  max(p.mean_y - half_y - 0.5f, -2.f), select(drawn, min(p.mean_y + half_y - 0.5f, c.height + 2.f), nowhere)};
+  Float nowhere = -2.f;  // every bound fits into an int
+  Float box[4] = {clamp(p.mean_x - half_x - 0.5f, -2.f, c.width + 2.f),
+                  select(drawn, clamp(p.mean_x + half_x - 0.5f, -2.f, c.width + 2.f), nowhere),
+                  clamp(p.mean_y - half_y - 0.5f, -2.f, c.height + 2.f),
+                  select(drawn, clamp(p.mean_y + half_y - 0.5f, -2.f, c.height + 2.f), nowhere)};
   for (int k = 0; k < 4; k += 2) box[k] = select(drawn, box[k], 0.f);
 
   enum { kMeanX, kMeanY, kXX, kXY, kYY, kLog2Opacity, kRidgeY, kRidgeX, kDepth, kHalfX, kHalfY, kBox,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <vector>
 
 #include "dispatch.h"
@@ -226,7 +225,7 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
     job.grad_alpha = first == 0 ? grad_alpha : nullptr;
     run_parts(parts, [&](int part) {
       float* own_rows = rows + part * part_stride;
-      if (first == 0) std::memset(own_rows, 0, part_stride * sizeof(float));
+      if (first == 0) std::fill_n(own_rows, part_stride, 0.f);
       for (int tile = bounds[part]; tile < bounds[part + 1]; ++tile) kernel.backward_tile[variant](job, tile, own_rows);
     });
     const bool last = first + channels == scene.channel_count;
