@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-NATIVE := CMakeLists.txt $(wildcard native/* native/*/*)
+NATIVE := CMakeLists.txt $(wildcard cmake/* native/*.*)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
