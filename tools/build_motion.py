@@ -20,7 +20,8 @@ from torch import Tensor
 
 from perse import assets
 from perse.capture import track_details
-from perse.dataset import Motion
+from perse.dataset import Motion, motion_coverage
+from perse.dataset.coverage import unit_amounts
 from perse.head import Head, open_head
 
 FRAMES, HELD_OUT, FPS = 513, 113, 24.0
@@ -57,8 +58,9 @@ class Move:
     """Length with rise and fall."""
 
 
+NOSTRILS = {"nose-left-dilatation": 0.7, "nose-right-dilatation": 0.7}
 MOVES = (
-    Move("smile, closed", both("mouthSmile", 0.8) | both("cheekSquint", 0.4)),
+    Move("smile, closed", both("mouthSmile", 0.8) | both("cheekSquint", 0.6) | both("mouthDimple", 0.7)),
     Move("brows up", {"browInnerUp": 0.8} | both("browOuterUp", 0.9) | both("eyeWide", 0.4)),
     Move("wide open", {}, (JAW, 0, 0), 16),
     Move("pucker", {"mouthPucker": 0.9}),
@@ -69,8 +71,11 @@ MOVES = (
         (5, 0, 0),
     ),
     Move("funnel", {"mouthFunnel": 0.9}, (6, 0, 0)),
-    Move("sneer", both("noseSneer", 0.9) | both("mouthUpperUp", 0.6) | both("browDown", 0.4)),
-    Move("frown", both("mouthFrown", 0.8) | {"mouthShrugLower": 0.5, "browInnerUp": 0.5}),
+    Move("sneer", both("noseSneer", 0.9) | NOSTRILS | both("mouthUpperUp", 0.6) | both("browDown", 0.4)),
+    Move(
+        "frown",
+        both("mouthFrown", 0.8) | {"mouthShrugLower": 0.8, "mouthShrugUpper": 0.7, "browInnerUp": 0.5},
+    ),
     Move(
         "eyes shut tight",
         both("eyeBlink", 1.0) | both("eyeSquint", 0.7) | both("cheekSquint", 0.6),
@@ -80,16 +85,17 @@ MOVES = (
     Move("mouth to the left", {"mouthLeft": 0.8}),
     Move("mouth to the right", {"mouthRight": 0.8}),
     Move("lips rolled in", {"mouthRollLower": 0.7, "mouthRollUpper": 0.7}),
-    Move("lower teeth", both("mouthLowerDown", 0.8) | both("mouthStretch", 0.4), (4, 0, 0)),
+    Move("lower teeth", both("mouthLowerDown", 0.8) | both("mouthStretch", 0.8), (4, 0, 0)),
     Move("smile on the left", {"mouthSmileLeft": 0.9, "mouthDimpleLeft": 0.5, "cheekSquintLeft": 0.5}),
     Move("smile on the right", {"mouthSmileRight": 0.9, "mouthDimpleRight": 0.5, "cheekSquintRight": 0.5}),
-    Move("cheeks blown up", {"cheekPuff": 0.9} | both("mouthPress", 0.3)),
+    Move("cheeks blown up", {"cheekPuff": 0.9} | both("mouthPress", 0.8)),
     Move("wink on the left", {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.5, "mouthSmileLeft": 0.3}, frames=12),
     Move(
         "wink on the right",
         {"eyeBlinkRight": 1.0, "cheekSquintRight": 0.5, "mouthSmileRight": 0.3},
         frames=12,
     ),
+    Move("jaw forward", {"jawForward": 0.8}, (3, 0, 0)),
     Move("jaw to the left", {"jawLeft": 0.7}, (4, 0, 0)),
     Move("jaw to the right", {"jawRight": 0.7}, (4, 0, 0)),
     Move("upper lip up", both("mouthUpperUp", 0.8), (3, 0, 0)),
@@ -108,6 +114,7 @@ SHAPES: dict[str, tuple[dict[str, float], float]] = {
 }
 SPEECH = "mamosefuamesoafumeo"
 SYLLABLE = 4
+LID_SHUT = 1.1  # of eyeBlink: closed on every shape
 # Frames of the video whose face is free: sorrow with closing eyes; talk and laughter, the head turning.
 TRACKED = ((0, 56), (230, 446))
 TRACKED_SPEED = 1.35  # video frames per frame
@@ -239,6 +246,15 @@ def add_blinks(score: Score, head: Head, rng: np.random.Generator) -> None:
         start += int(rng.integers(40, 66))
 
 
+def limit_lids(expr: Tensor, head: Head) -> Tensor:
+    """A blink on top of a wink or a tracked blink closes the lid, not more. [T, 50]"""
+    amounts = unit_amounts(expr, head)
+    for name in both("eyeBlink", 1.0):
+        over = (amounts[:, head.unit_names.index(name)] - LID_SHUT).clamp_min(0)
+        expr = expr - over[:, None] * head.expr_from_units({name: 1.0})
+    return expr
+
+
 def add_saccades(score: Score, rng: np.random.Generator) -> None:
     """Gaze that jumps and rests where the face is designed; small jumps where it was tracked."""
     start = 10
@@ -330,7 +346,7 @@ def compose(tracked: Motion, head: Head) -> Motion:
     jaw = np.stack(
         [np.clip(score.jaw[:, 0], 0, JAW), score.jaw[:, 1].clip(-3, 3), score.jaw[:, 2].clip(-3, 3)], -1
     )
-    expr = uncross_lips(head, score.expr, jaw)
+    expr = limit_lids(uncross_lips(head, score.expr, jaw), head)
     gaze = np.stack(
         [
             soft_limit(score.gaze[:, 0], -GAZE_DOWN, GAZE_DOWN),
@@ -355,18 +371,16 @@ def compose(tracked: Motion, head: Head) -> Motion:
 
 def report(motion: Motion) -> None:
     """Print what the motion covers."""
-    for name, rows in (("all", slice(None)), ("train", motion.train), ("held out", ~motion.train)):
-        degrees = np.degrees(motion.pose[rows].numpy())
-        spread = {
-            "yaw": degrees[:, 4],
-            "pitch": degrees[:, 3],
-            "roll": degrees[:, 5],
-            "jaw": degrees[:, 6],
-            "gaze down": degrees[:, 9],
-            "gaze across": degrees[:, 10],
-        }
-        print(name, len(degrees), {k: f"{v.min():.1f} to {v.max():.1f}" for k, v in spread.items()})
-        print("   yaw histogram", np.histogram(degrees[:, 4], bins=10, range=(-YAW, YAW))[0].tolist())
+    parts = {"all": motion, "train": motion.select(motion.train), "held out": motion.select(~motion.train)}
+    for name, part in parts.items():
+        reach = {key: f"{low:.2f} to {high:.2f}" for key, (low, high) in motion_coverage(part).items()}
+        print(
+            name,
+            len(part),
+            reach if name == "all" else {key: reach[key] for key in ("yaw", "pitch", "roll", "jaw")},
+        )
+        yaw = np.degrees(part.pose[:, 4].numpy())
+        print("   yaw histogram", np.histogram(yaw, bins=10, range=(-YAW, YAW))[0].tolist())
 
 
 def main() -> None:
