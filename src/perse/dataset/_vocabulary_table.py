@@ -40,3 +40,15 @@ class Table:
 def clash(left: str, right: str) -> tuple[frozenset[str], frozenset[str]]:
     """A contradiction, from two comma-separated word lists."""
     return frozenset(left.split(", ")), frozenset(right.split(", "))
+
+
+def limits(
+    axes: tuple[Axis, ...], word: str, **allowed: str
+) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """``word`` goes with no other words of an axis than the comma-separated ones given for its name."""
+    found = []
+    for axis in axes:
+        if axis.name in allowed:
+            others = frozenset(axis.words) - frozenset(allowed[axis.name].split(", "))
+            found.append((frozenset({word}), others))
+    return tuple(found)

@@ -31,6 +31,8 @@ CLOTH: dict[str, RGB] = {
     "pink": (0.89, 0.51, 0.62),
     "silver": (0.72, 0.73, 0.75),
     "cream": (0.93, 0.90, 0.82),
+    "orange": (0.90, 0.42, 0.10),
+    "straw": (0.82, 0.68, 0.42),
 }
 
 METAL: dict[str, RGB] = {
@@ -44,6 +46,10 @@ STONE: dict[str, RGB] = {
     "pearl": (0.93, 0.90, 0.86),
     "ruby": (0.66, 0.04, 0.12),
     "emerald": (0.03, 0.46, 0.26),
+    "sapphire": (0.05, 0.14, 0.62),
+    "amethyst": (0.42, 0.14, 0.62),
+    "diamond": (0.80, 0.84, 0.88),
+    "turquoise": (0.14, 0.66, 0.64),
 }
 
 LIPS: dict[str, RGB] = {

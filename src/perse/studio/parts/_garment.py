@@ -4,50 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from perse.studio._geometry import subdivision, triangle_discs
 from perse.studio.groups import Rooted, Skinned, SurfaceDiscs
+from perse.studio.parts._fabric import GIRTH, FabricParams, material, swatch
+from perse.studio.parts._neckline import Edge
 from perse.studio.parts._shade import UP, Density, tint_skin
 from perse.studio.parts._sitter import NECK, ROOT, Array, Sitter, smoothstep, tensor, unit
+from perse.studio.parts._surface import colour_of
 from perse.studio.puppet import PHOTO_CLOTHES, label_code
 
 BARED = "skin_bared"
-RING = 144
-
-
-@dataclass(frozen=True)
-class Edge:
-    """Where cloth ends at the neck: a plane on the template, higher at the back."""
-
-    front: float
-    """Template y in front of the neck."""
-    back: float
-    """Template y behind it."""
-
-    def height(self, template: Array) -> Array:
-        """[N] how far template points are above the edge."""
-        share = (0.03 - template[:, 2]) / 0.095
-        line = self.front + (self.back - self.front) * np.clip(share, -0.6, 1.2)
-        return template[:, 1] - line
 
 
 @dataclass(frozen=True)
 class Cloth:
-    """The look of a woven or knitted surface."""
+    """A layer of cloth on the body."""
 
+    fabric: FabricParams
     thickness: float = 0.004
     """Metres outside the body."""
     folds: float = 0.0022
     """Height of the folds in metres."""
-    pattern: Callable[[Array], Array] | None = None
-    """Rest points [N, 3] to albedo [N, 3]."""
-    grain: float = 0.03
-    """Random brightness of the fibres."""
+    over: Edge | None = None
+    """Where a second layer of another fabric lies on the first: below this edge."""
+    over_fabric: FabricParams | None = None
+    over_thickness: float = 0.0035
 
 
 def take_off(sitter: Sitter) -> Array:
@@ -77,12 +64,13 @@ def bare_skin(sitter: Sitter, covered: Array, edge: Edge) -> None:
     points = sitter.roots_at(face, bary).points
     shown = puppet.surface_points(skin.face, skin.bary).numpy().astype(float)
     missing = cKDTree(shown).query(points, distance_upper_bound=0.01)[0] > 0.0013
+    missing |= cKDTree(covered).query(points, distance_upper_bound=0.02)[0] < 0.6 * neck.RIM
     if not missing.any():
         return
     patch = SurfaceDiscs(
         face=torch.from_numpy(face[missing]),
         bary=tensor(bary[missing]),
-        k=tensor(cuts[missing]),
+        k=tensor(0.85 * cuts[missing]),  # a little larger than their pieces: no pin-holes
         opacities=torch.full((int(missing.sum()),), 0.97),
         colors=torch.zeros(int(missing.sum()), 3),
         labels=torch.full((int(missing.sum()),), label_code("skin"), dtype=torch.uint8),
@@ -134,41 +122,96 @@ class _Neck:
         return (nearby * (1 - far) + self.tone * far) * light
 
     def clean_rim(self) -> None:
-        """Take the cloth's shade and colour out of the skin next to it."""
-        rim = self.to_clothes < self.RIM
-        if not rim.any():
-            return
-        rows = self.rows[rim]
-        weight = np.zeros(len(self.skin))
-        weight[rows] = 1 - smoothstep(self.to_clothes[rim], 0.5 * self.RIM, self.RIM)
-        colours = np.zeros((len(self.skin), 3))
-        colours[rows] = self.colours(self.skin.select(torch.from_numpy(rows)))
+        """Take the cloth's shade and colour out of the skin next to it, and make what faded under it solid."""
+        skin, rows = self.skin, self.rows
+        colours = np.zeros((len(skin), 3))
+        colours[rows] = self.colours(skin.select(torch.from_numpy(rows)))
+        was = skin.colors[rows].numpy().mean(1) / np.maximum(colours[rows].mean(1), 0.02)
+        rim = 1 - smoothstep(self.to_clothes, 0.5 * self.RIM, self.RIM)
+        stained = smoothstep(-was, -0.88, -0.72) * smoothstep(-self.to_clothes, -0.045, -0.02)
+        faded = (skin.opacities[rows] < 0.95).numpy()
+        weight = np.zeros(len(skin))
+        weight[rows] = np.maximum(np.maximum(rim, stained), faded)
         tint_skin(self.sitter, weight, colours)
+        opacities = skin.opacities.clone()
+        opacities[torch.from_numpy(rows)] = opacities[torch.from_numpy(rows)].clamp_min(0.97)
+        tinted = self.sitter.puppet.groups["skin"]
+        self.sitter.puppet.add("skin", replace(tinted, opacities=opacities))
 
 
 def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) -> Skinned:
     """Cloth over the bust below ``edge``."""
-    face, bary, cuts = _pieces(sitter, edge, 0.0021 / np.sqrt(min(detail, 1.0)))
+    face, bary, cuts = _pieces(sitter, edge, 0.00165 / np.sqrt(min(detail, 1.0)))
     roots = sitter.roots_at(face, bary)
     below = -edge.height(roots.template)
+    outer = _outer(cloth, roots.template)
     hem = smoothstep(below, -0.004, 0.006)
-    offset, normals = _folded(sitter, roots.points, roots.normals, below, cloth, seed)
-    means = roots.points + roots.normals * ((cloth.thickness + offset) * (0.35 + 0.65 * hem))[:, None]
+    fold, fold_slope = _slopes(lambda points: _fold_height(points, seed), roots.points, roots.normals)
+    amount = cloth.folds * smoothstep(below, 0.005, 0.05)
+    albedo, shade = np.zeros((len(face), 3)), np.ones(len(face))
+    relief, slope = np.zeros(len(face)), np.zeros((len(face), 3))
+    colours = []
+    layers = [(cloth.fabric, 1 - outer)]
+    if cloth.over_fabric is not None:
+        layers.append((cloth.over_fabric, outer))
+    for fabric, share in layers:
+        woven = swatch(fabric, *laid_out(roots.points), seed)
+        height, tilt = _slopes(partial(_woven_height, fabric, seed), roots.points, roots.normals)
+        relief, slope = relief + share * height, slope + share[:, None] * tilt
+        albedo, shade = albedo + share[:, None] * woven.albedo, shade * (1 - share * (1 - woven.shade))
+    normals = unit(roots.normals - amount[:, None] * fold_slope - 0.8 * slope)
+    rise = cloth.thickness + amount * fold + relief + cloth.over_thickness * outer
+    means = roots.points + roots.normals * (rise * (0.35 + 0.65 * hem))[:, None]
+    light = under_the_head(sitter, means, normals) * shade * (1 - 0.22 * smoothstep(-fold, 0.1, 0.8))
+    light = light * (1 - 0.45 * _beside(cloth, roots.template, outer))
+    for fabric, share in layers:
+        colours.append(share[:, None] * colour_of(sitter, normals, albedo, light, material(fabric)))
     quats, sigma = triangle_discs(tensor(sitter.rest), sitter.puppet.faces)
     in_plane = sigma[torch.from_numpy(face)].double().numpy() * (1.9 / cuts)[:, None]
-    rng = np.random.default_rng([seed, 31])
-    base = cloth.pattern(roots.points) if cloth.pattern is not None else np.full((len(face), 3), 0.5)
-    grain = 1 + rng.normal(0, cloth.grain, (len(face), 1))
-    light = (0.30 + 0.66 * sitter.shade(normals, 0.3, 1.2)) * under_the_head(sitter, means, normals)
     return Skinned(
         means=tensor(means),
         quats=quats[torch.from_numpy(face)],
         scales=tensor(np.c_[in_plane, np.full(len(face), 3e-4)]),
         opacities=torch.full((len(face),), 0.97),
-        colors=tensor(np.clip(base * grain * light[:, None] * sitter.exposure, 0, 1)),
+        colors=tensor(np.clip(sum(colours), 0, 1)),
         labels=torch.full((len(face),), label_code("clothes"), dtype=torch.uint8),
         weights=tensor(body_weights(sitter, face, bary)),
     )
+
+
+def laid_out(points: Array) -> tuple[Array, Array]:
+    """Rest points [..., 3] as cloth coordinates in metres: across, and down the chest and from back to front."""
+    return points[..., 0] + GIRTH / 2, -0.78 * points[..., 1] + 0.62 * points[..., 2]
+
+
+def _woven_height(fabric: FabricParams, seed: int, points: Array) -> Array:
+    return swatch(fabric, *laid_out(points), seed).height
+
+
+def _outer(cloth: Cloth, template: Array) -> Array:
+    """[N] 1 where the second layer lies."""
+    if cloth.over is None:
+        return np.zeros(len(template))
+    return smoothstep(-cloth.over.height(template), -0.0015, 0.0015)
+
+
+def _beside(cloth: Cloth, template: Array, outer: Array) -> Array:
+    """[N] the shade that the second layer's edge throws on the first."""
+    if cloth.over is None:
+        return np.zeros(len(template))
+    return np.exp(-np.maximum(cloth.over.height(template), 0) / 0.008) * (1 - outer)
+
+
+def _slopes(height: Callable[[Array], Array], points: Array, normals: Array) -> tuple[Array, Array]:
+    """A height field [N] on the surface and its gradient [N, 3]."""
+    first = unit(np.cross(normals, np.array([0.2, 0.3, 1.0])))
+    second = np.cross(normals, first)
+    step = 0.0012
+    here = height(points)
+    slope = np.zeros_like(points)
+    for way in (first, second):
+        slope += ((height(points + step * way) - here) / step)[:, None] * way
+    return here, slope
 
 
 def _pieces(sitter: Sitter, edge: Edge, size: float, above: bool = False) -> tuple[np.ndarray, Array, Array]:
@@ -187,7 +230,10 @@ def _pieces(sitter: Sitter, edge: Edge, size: float, above: bool = False) -> tup
     edges = sitter.rest[sitter.faces[chosen]]
     area = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1) / 2
     behind = sitter.normals[sitter.faces[chosen]].mean(1)[:, 2] < -0.3
-    cuts = np.clip(np.ceil(np.sqrt(area) / (size * np.where(behind, 2.2, 1.0))), 1, 24).astype(int)
+    lowest = sitter.template[sitter.faces[chosen]][:, :, 1].max(1)
+    out_of_sight = 1 + 1.8 * smoothstep(-lowest, 0.155, 0.175)
+    cuts = np.ceil(np.sqrt(area) / (size * np.where(behind, 2.6, out_of_sight)))
+    cuts = np.clip(cuts, 1, 24).astype(int)
     face, bary, count = [], [], []
     for k in np.unique(cuts):
         some = chosen[cuts == k]
@@ -200,21 +246,6 @@ def _pieces(sitter: Sitter, edge: Edge, size: float, above: bool = False) -> tup
     height = edge.height(template)
     keep = (height > -0.012) & (template[:, 1] < sitter.marks[152, 1] + 0.004) if above else height < 0.001
     return face_[keep], bary_[keep], count_[keep]
-
-
-def _folded(
-    sitter: Sitter, points: Array, normals: Array, below: Array, cloth: Cloth, seed: int
-) -> tuple[Array, Array]:
-    """Height of the folds [N] and the normals [N, 3] they tilt."""
-    height = _fold_height(points, seed)
-    first = unit(np.cross(normals, np.array([0.2, 0.3, 1.0])))
-    second = np.cross(normals, first)
-    step = 0.002
-    slope_1 = (_fold_height(points + step * first, seed) - height) / step
-    slope_2 = (_fold_height(points + step * second, seed) - height) / step
-    amount = cloth.folds * smoothstep(below, 0.005, 0.05)
-    tilted = normals - amount[:, None] * (slope_1[:, None] * first + slope_2[:, None] * second)
-    return amount * height, unit(tilted)
 
 
 def _fold_height(points: Array, seed: int) -> Array:
@@ -243,7 +274,7 @@ def under_the_head(sitter: Sitter, points: Array, normals: Array) -> Array:
     tau = 0.5 * density.depth(points, sky, steps=9) + 0.5 * density.depth(
         points, unit(sitter.light + 0.4 * UP), steps=9
     )
-    return 0.5 + 0.5 * np.exp(-0.8 * tau)
+    return 0.58 + 0.42 * np.exp(-0.8 * tau)
 
 
 def body_weights(sitter: Sitter, face: np.ndarray, bary: Array) -> Array:
@@ -266,26 +297,3 @@ def weights_near(sitter: Sitter, points: Array) -> Array:
     merged[:, ROOT] = weights[:, ROOT]
     merged[:, NECK] = 1 - weights[:, ROOT]
     return merged
-
-
-def neck_ring(sitter: Sitter, edge: Edge) -> tuple[Array, Array]:
-    """The edge as a closed curve on the rest head [RING, 3], from the front to the left, and its normals."""
-    corners = sitter.faces[sitter.skin_faces]
-    centres = subdivision(4).double().numpy()
-    face = np.repeat(sitter.skin_faces, len(centres))
-    bary = np.tile(centres, (len(corners), 1))
-    template = (sitter.template[sitter.faces[face]] * bary[..., None]).sum(1)
-    level = edge.height(template)
-    close = (np.abs(level) < 0.006) & (np.abs(template[:, 0]) < 0.13)
-    close &= (template[:, 2] < 0.062) & (template[:, 1] < sitter.marks[152, 1] + 0.03)
-    roots = sitter.roots_at(face[close], bary[close])
-    angle = np.arctan2(roots.template[:, 0], roots.template[:, 2] + 0.012)
-    weight = 1 / (np.abs(level[close]) + 0.001)
-    want = np.arange(RING) / RING * 2 * np.pi
-    points, normals = np.zeros((RING, 3)), np.zeros((RING, 3))
-    for k, a in enumerate(want):
-        near = weight * np.exp(-((((angle - a + np.pi) % (2 * np.pi) - np.pi) / 0.07) ** 2))
-        points[k] = (roots.points * near[:, None]).sum(0) / near.sum()
-        normals[k] = (roots.normals * near[:, None]).sum(0) / near.sum()
-    points = ndimage.gaussian_filter1d(points, 2.0, axis=0, mode="wrap")
-    return points, unit(ndimage.gaussian_filter1d(normals, 3.0, axis=0, mode="wrap"))

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from perse.studio.groups import SurfaceDiscs
+from perse.studio.groups import Skinned, SurfaceDiscs
 from perse.studio.parts._sitter import Array, Sitter, unit
+from perse.studio.puppet import label_code
 
 UP = np.array([0.0, 1.0, 0.0])
 
@@ -117,6 +118,27 @@ def shade_skin(sitter: Sitter, density: Density, strength: float = 0.35, darkest
     factor = np.ones(len(points))
     factor[near] = darkest + (1 - darkest) * np.exp(-strength * tau)
     multiply_skin(sitter, torch.from_numpy(factor.astype(np.float32))[:, None])
+
+
+def shade_hair(sitter: Sitter, density: Density, strength: float = 0.2, darkest: float = 0.5) -> None:
+    """Darken the hair where a part lies between it and the light or the sky."""
+    puppet = sitter.puppet
+    code = label_code("hair")
+    for name, group in list(puppet.groups.items()):
+        if not isinstance(group, Skinned) or not len(group) or not bool((group.labels == code).any()):
+            continue
+        points = group.means.numpy().astype(float)
+        reach = density.cell * np.array(density.values.shape)
+        near = np.flatnonzero(((points > density.origin - 0.06) & (points < density.origin + reach)).all(1))
+        if not len(near):
+            continue
+        out = unit(points[near] * np.array([1.0, 0.0, 1.0]))
+        tau = sum(
+            0.5 * density.depth(points[near], unit(way + 0.5 * out), 0.8, 8) for way in (sitter.light, UP)
+        )
+        factor = np.ones((len(points), 1), np.float32)
+        factor[near, 0] = darkest + (1 - darkest) * np.exp(-strength * tau)
+        puppet.add(name, replace(group, colors=group.colors * torch.from_numpy(factor)))
 
 
 def multiply_skin(sitter: Sitter, factor: torch.Tensor) -> None:

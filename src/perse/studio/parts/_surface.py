@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from perse.studio._geometry import tangent_discs
 from perse.studio.groups import Skinned
@@ -18,21 +19,28 @@ from perse.studio.puppet import label_code
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface answers the light."""
+    """How a surface answers the light; every number may lie between those of two materials."""
 
     gloss: float = 0.0
-    """Height of the highlight; 0 is matt."""
+    """Height of the white highlight; 0 is matt."""
     sharpness: float = 30.0
     """Exponent of the highlight."""
-    metal: bool = False
-    """Whether it mirrors its surroundings in its own colour."""
+    metal: float = 0.0
+    """How much it mirrors its surroundings in its own colour instead of being matt."""
+    nap: float = 0.0
+    """How much its fibres brighten where it turns away (felt, wool)."""
+    sheen: float = 0.0
+    """Height of a wide highlight in its own colour (satin)."""
+    coat: float = 0.0
+    """How much a clear coat mirrors at grazing angles."""
     opacity: float = 0.97
 
 
 MATT = Material()
-PLASTIC = Material(gloss=0.30, sharpness=26)
-FELT = Material(gloss=0.03, sharpness=6)
-METAL = Material(metal=True)
+PLASTIC = Material(gloss=0.34, sharpness=32, coat=0.5)
+RUBBER = Material(gloss=0.05, sharpness=8, coat=0.1)
+LEATHER = Material(gloss=0.14, sharpness=14, sheen=0.1, coat=0.15)
+METAL = Material(metal=1.0)
 
 
 @dataclass(frozen=True)
@@ -52,61 +60,71 @@ class Sheet:
     """Whether the back is seen too: light it from whichever side faces the camera."""
     spread: float = 0.68
     """Sigma of a disc in grid cells."""
-    normals: Array | None = None
-    """[U, V, 3] overrides the grid's own normals (bumps)."""
+    keep: NDArray[np.bool_] | None = None
+    """[U, V] which cells are drawn; all unless given."""
 
 
-def lit(sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Array | None = None) -> Skinned:
-    """Discs of sheets in the photo's light; they follow the neck unless ``weights`` [N, 5] say otherwise."""
+def lit(
+    sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Callable[[Array], Array] | None = None
+) -> Skinned:
+    """Discs of sheets in the photo's light; they follow the neck unless ``weights`` (points to [N, 5]) says else."""
     means, quats, scales, colours, opacities = [], [], [], [], []
     for sheet in sheets:
-        du, dv = _tangents(sheet)
+        keep = slice(None) if sheet.keep is None else sheet.keep.ravel()
+        du, dv = (tangent[keep] for tangent in _tangents(sheet))
         q, s = tangent_discs(tensor(du), tensor(dv), spread=sheet.spread, cap=0.02)
-        normal = unit(np.cross(du, dv)) if sheet.normals is None else unit(sheet.normals.reshape(-1, 3))
-        flat = sheet.points.reshape(-1, 3)
-        behind = np.broadcast_to(sheet.inside, sheet.points.shape).reshape(-1, 3)
+        normal = unit(np.cross(du, dv))
+        flat = sheet.points.reshape(-1, 3)[keep]
+        behind = np.broadcast_to(sheet.inside, sheet.points.shape).reshape(-1, 3)[keep]
         sign = np.sign(((flat - behind) * normal).sum(1, keepdims=True))
         normal = normal * np.where(sign == 0, 1, sign)
         if sheet.both_sides:
             normal = normal * np.where((normal @ sitter.view)[:, None] < 0, -1, 1)
-        means.append(tensor(flat))
+        albedo = np.broadcast_to(np.asarray(sheet.albedo, float), sheet.points.shape).reshape(-1, 3)[keep]
+        shade = np.ones(len(flat)) if sheet.shade is None else sheet.shade.ravel()[keep]
+        means.append(flat)
         quats.append(q)
         scales.append(s)
-        colours.append(tensor(colour_of(sitter, sheet, normal)))
+        colours.append(tensor(colour_of(sitter, normal, albedo, shade, sheet.material)))
         opacities.append(torch.full((len(flat),), sheet.material.opacity))
-    count = sum(len(m) for m in means)
-    if weights is None:
-        weights = joint_weights(count, NECK)
+    points = np.concatenate(means)
     return Skinned(
-        means=torch.cat(means),
+        means=tensor(points),
         quats=torch.cat(quats).float(),
         scales=torch.cat(scales).float(),
         opacities=torch.cat(opacities),
         colors=torch.cat(colours).clamp(0, 1),
-        labels=torch.full((count,), label_code(label), dtype=torch.uint8),
-        weights=tensor(weights),
+        labels=torch.full((len(points),), label_code(label), dtype=torch.uint8),
+        weights=tensor(joint_weights(len(points), NECK) if weights is None else weights(points)),
     )
 
 
-def colour_of(sitter: Sitter, sheet: Sheet, normals: Array) -> Array:
-    """Colours [N, 3] of a sheet with unit normals [N, 3]."""
-    albedo = np.broadcast_to(np.asarray(sheet.albedo, float), sheet.points.shape).reshape(-1, 3)
-    shade = np.ones(len(normals)) if sheet.shade is None else sheet.shade.ravel()
-    material = sheet.material
-    if material.metal:
-        return albedo * _mirror(sitter, normals)[:, None] * shade[:, None] * max(sitter.exposure, 0.5)
-    light = sitter.shade(normals, 0.25, 1.3) * shade
-    half = unit(sitter.light + sitter.view)
-    shine = material.gloss * np.maximum(normals @ half, 0) ** material.sharpness
-    return albedo * light[:, None] * sitter.exposure + (shine * np.sqrt(np.maximum(shade, 0)))[:, None]
+def colour_of(sitter: Sitter, normals: Array, albedo: Array, shade: Array, material: Material) -> Array:
+    """Colours [N, 3] of a surface with unit normals and albedo [N, 3] and the share of light [N] that reaches it."""
+    facing = np.abs(normals @ sitter.view)
+    matt = albedo * (sitter.shade(normals, 0.25, 1.3) * shade)[:, None] * sitter.exposure
+    if material.nap:
+        rim = material.nap * (1 - facing) ** 2.5 * np.sqrt(shade)
+        matt = matt + (rim * sitter.shade(normals, 0.4, 1.2))[:, None] * (0.6 * albedo + 0.10)
+    mirrored = surroundings(sitter, 2 * normals * (normals @ sitter.view)[:, None] - sitter.view)
+    mirror = albedo * (mirrored * shade * max(sitter.exposure, 0.5))[:, None]
+    colour = (1 - material.metal) * matt + material.metal * mirror
+    toward = np.maximum(normals @ unit(sitter.light + sitter.view), 0)
+    shine = material.gloss * toward**material.sharpness
+    shine = shine + material.coat * (0.03 + 0.6 * (1 - facing) ** 4) * mirrored
+    tinted = material.sheen * toward**5
+    open_to = np.sqrt(np.maximum(shade, 0))
+    return colour + (shine * open_to)[:, None] + (tinted * open_to)[:, None] * (albedo * 0.8 + 0.05)
 
 
-def _mirror(sitter: Sitter, normals: Array) -> Array:
-    """What polished metal mirrors [N]: a bright sky, a dark horizon, the light itself."""
-    reflected = 2 * normals * (normals @ sitter.view)[:, None] - sitter.view
-    sky = 0.32 + 0.5 * smoothstep(reflected[:, 1], -0.3, 0.5)
-    horizon = 0.24 * np.exp(-((reflected[:, 1] / 0.15) ** 2))
-    return sky - horizon + 0.9 * np.maximum(reflected @ sitter.light, 0) ** 12
+def surroundings(sitter: Sitter, directions: Array) -> Array:
+    """How bright [N] a room is in unit directions [N, 3]: a window to the light, a strip across, a dark horizon."""
+    up = directions[:, 1]
+    room = 0.34 + 0.42 * smoothstep(up, -0.2, 0.7) - 0.22 * np.exp(-(((up + 0.05) / 0.16) ** 2))
+    window = smoothstep(directions @ sitter.light, 0.70, 0.86)
+    across = sitter.light * np.array([-1.0, 0.4, 0.5])
+    strip = smoothstep(directions @ unit(across), 0.86, 0.94)
+    return room + 1.15 * window + 0.45 * strip
 
 
 def _tangents(sheet: Sheet) -> tuple[Array, Array]:

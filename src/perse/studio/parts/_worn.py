@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from perse.studio.groups import Skinned
+from perse.studio.groups import Skinned, SurfaceDiscs
 from perse.studio.parts._sitter import Array, Sitter
 from perse.studio.puppet import Puppet, label_code
 
@@ -49,8 +49,11 @@ def reshape_hair(puppet: Puppet, change: Callable[[Array], tuple[Array, NDArray[
         puppet.add(name, group if keep.all() else group.select(torch.from_numpy(keep)))
 
 
-def tuck_hair(sitter: Sitter) -> None:
-    """Tuck the hair behind the ears, so that what is worn in them shows."""
+def tuck_hair(sitter: Sitter, share: float = 1.0, below: float = 0.0) -> None:
+    """Tuck the hair behind the ears, so that what is worn in them shows.
+
+    ``share`` of the way; ``below`` is how far down from the lobes something hangs in front of the hair (metres).
+    """
     ears = [ear_centre(sitter, side) for side in (1, -1)]
 
     def change(means: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -58,16 +61,32 @@ def tuck_hair(sitter: Sitter) -> None:
         for ear in ears:
             side = np.sign(ear[0])
             forward = means[:, 2] - ear[2] - 0.004
-            ring = np.hypot(
-                (means[:, 1] - ear[1] + 0.006) / 0.036, forward / np.where(forward > 0, 0.026, 0.015)
-            )
+            up = means[:, 1] - ear[1] + 0.006
+            up = np.where(up < 0, np.minimum(up + below, 0), up)
+            ring = np.hypot(up / 0.036, forward / np.where(forward > 0, 0.026, 0.015))
             outside = np.maximum(ring - 1.0, 0) * 0.033
             limit = abs(ear[0]) - 0.021 + 1.1 * outside + 30 * outside**2
             here = means[:, 0] * side > 0.03
             moved[here, 0] = side * np.minimum(np.abs(means[here, 0]), limit[here])
-        return moved, np.ones(len(means), bool)
+        return means + share * (moved - means), np.ones(len(means), bool)
 
     reshape_hair(sitter.puppet, change)
+    _bare_ears(sitter.puppet, share)
+
+
+def _bare_ears(puppet: Puppet, share: float) -> None:
+    """Give ears that were under hair the colours of skin."""
+    skin = puppet.groups.get("skin")
+    if not isinstance(skin, SurfaceDiscs) or "bald" not in skin.extras:
+        return
+    x, y, z = puppet.template_points(skin).unbind(1)
+    ear = puppet.regions.eye[1] - 0.018
+    ring = torch.hypot((y - ear) / 0.040, (z - 0.006) / 0.026)
+    ears = (6 * (1 - ring)).clamp(0, 1) * (x.abs() > 0.062)
+    colors = skin.colors.lerp(skin.extras["bald"], (share * ears)[:, None])
+    bare = (ears > 0.5) & (skin.labels == label_code("hair")) & (share > 0.5)
+    labels = torch.where(bare, label_code("skin"), skin.labels).to(torch.uint8)
+    puppet.add("skin", replace(skin, colors=colors, labels=labels))
 
 
 def ear_vertices(sitter: Sitter, side: int) -> Array:

@@ -1,71 +1,69 @@
-"""Headphones: an arc with cups over hair and ears, or buds with a cable."""
+"""Headphones: an arch with cups over hair and ears, buds in the ears, a band around the nape, a microphone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
 from perse.studio.parts import _colours
-from perse.studio.parts._params import Params
-from perse.studio.parts._shade import shade_skin
-from perse.studio.parts._sitter import NECK, Array, Sitter, smoothstep
-from perse.studio.parts._surface import PLASTIC, Material, Sheet, density_of, ellipsoid_sheet, lit, tube_sheet
-from perse.studio.parts._worn import (
-    ear_centre,
-    hair_points,
-    radius_around,
-    reshape_hair,
-    skull_points,
-    tuck_hair,
+from perse.studio.parts._garment import weights_near
+from perse.studio.parts._headphone_seat import HeadphoneParams, Seat
+from perse.studio.parts._shade import shade_hair, shade_skin
+from perse.studio.parts._sitter import NECK, Array, Sitter, smoothstep, unit
+from perse.studio.parts._surface import (
+    LEATHER,
+    METAL,
+    PLASTIC,
+    RUBBER,
+    Material,
+    Sheet,
+    density_of,
+    ellipsoid_sheet,
+    joint_weights,
+    lit,
+    tube,
+    tube_sheet,
 )
+from perse.studio.parts._worn import ear_centre, tuck_hair
 from perse.studio.puppet import Puppet
 
+__all__ = ["HeadphoneParams", "apply", "build", "params_from"]
+
 GROUP = "headphones"
-ROUND = 2.5
-"""Exponent of the arch: 2 is an ellipse, more is squarer."""
-LEATHER = Material(gloss=0.10, sharpness=10)
+FOAM = Material(nap=0.25)
+STEEL = np.array(_colours.METAL["silver"])
 
-
-@dataclass(frozen=True)
-class HeadphoneParams(Params):
-    """Headphones as numbers (metres)."""
-
-    cup: float = 0.041
-    """Half the height of a cup; 0: buds in the ears."""
-    depth: float = 0.017
-    """Half the thickness of a cup."""
-    pad: float = 0.0095
-    """Radius of the ear pads."""
-    band: float = 0.012
-    """Half the width of the band over the head."""
-    bud: float = 0.0
-    """Radius of a bud; 0: cups."""
-    red: float = 0.095
-    green: float = 0.095
-    blue: float = 0.105
-
-
-_KINDS: dict[str, HeadphoneParams] = {
+_NO_CUPS = {"cup": 0.0, "depth": 0.0, "pad": 0.0, "band": 0.0}
+KINDS: dict[str, HeadphoneParams] = {
     "over-ear": HeadphoneParams(),
-    "on-ear": HeadphoneParams(cup=0.029, depth=0.011, pad=0.008, band=0.0075),
-    "in-ear": HeadphoneParams(cup=0.0, depth=0.0, pad=0.0, band=0.0, bud=0.0075),
+    "on-ear": HeadphoneParams(cup=0.029, depth=0.011, pad=0.008, band=0.0075, arm=0.0016),
+    "gaming": HeadphoneParams(cup=0.046, depth=0.020, pad=0.012, band=0.015, ring=1.0, microphone=1.0),
+    "in-ear": HeadphoneParams(**_NO_CUPS, bud=0.0072, cable=0.0013),
+    "wireless": HeadphoneParams(**_NO_CUPS, bud=0.0078, stem=0.027),
+    "neckband": HeadphoneParams(**_NO_CUPS, bud=0.0072, cable=0.0011, collar=0.0058),
 }
+_GLOW = {"red": (1.0, 0.16, 0.10), "green": (0.25, 1.0, 0.35), "blue": (0.15, 0.55, 1.0)}
 
 
 def params_from(adjectives: Sequence[str]) -> HeadphoneParams:
     """The headphones of the words, e.g. ("black", "over-ear")."""
-    params = _KINDS[next((w for w in adjectives if w in _KINDS), "over-ear")]
+    params = KINDS[next((word for word in adjectives if word in KINDS), "over-ear")]
     scale = 1.18 if "large" in adjectives else 0.84 if "slim" in adjectives else 1.0
     params = params.but(
         cup=params.cup * scale, depth=params.depth * scale, pad=params.pad * scale, band=params.band * scale
     )
-    colour = next((w for w in adjectives if w in _colours.CLOTH), "black")
-    return params.painted(_colours.CLOTH[colour])
+    colour = next((word for word in adjectives if word in _colours.CLOTH), "black")
+    params = params.painted(_colours.CLOTH[colour]).but(metal=float("metallic" in adjectives))
+    tone = params.colour * 0.42 if params.colour.mean() > 0.25 else params.colour * 0.75
+    if colour in ("white", "cream"):
+        tone = np.array([0.62, 0.61, 0.60])
+    glow = _GLOW.get(colour, _GLOW["green"])
+    return params.but(
+        pad_red=float(tone[0]), pad_green=float(tone[1]), pad_blue=float(tone[2]),
+        ring_red=glow[0], ring_green=glow[1], ring_blue=glow[2],
+    )  # fmt: skip
 
 
 def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 1.0) -> None:
@@ -76,113 +74,109 @@ def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 
 def build(puppet: Puppet, params: HeadphoneParams, seed: int, detail: float = 1.0) -> None:
     """Put on headphones; ``detail`` scales the number of discs along each side of the grids."""
     sitter = Sitter(puppet)
-    if params.bud > params.cup:
-        _buds(sitter, params, detail)
-        return
-    seat = _Seat(sitter, params)
-    sheets = [_band(seat, params, detail)]
-    for side in (1, -1):
-        sheets += _cup(seat, params, side, detail)
-    seat.press_hair(puppet, params)
-    group = lit(sitter, sheets, "headphones")
+    sheets: list[Sheet] = []
+    if params.bud > 0.001:
+        tuck_hair(sitter, min(params.bud / 0.006, 1.0))
+        for side in (1, -1):
+            sheets += _bud(sitter, params, side, detail)
+    if params.collar > 0.0005:
+        sheets += _collar(sitter, params, detail)
+    if params.cup > 0.004:
+        seat = Seat(sitter, params)
+        sheets += _arch(seat, params, detail)
+        for side in (1, -1):
+            sheets += _cup(seat, params, side, detail)
+        if params.microphone > 0.02:
+            sheets += _microphone(sitter, seat, params, detail)
+        seat.press_hair(puppet, params)
+    group = lit(sitter, sheets, "headphones", lambda points: _weights(sitter, points))
     puppet.add(GROUP, group)
-    shade_skin(sitter, density_of(group), strength=0.15, darkest=0.6)
+    density = density_of(group)
+    shade_skin(sitter, density, strength=0.15, darkest=0.6)
+    shade_hair(sitter, density, strength=0.12, darkest=0.55)
 
 
-class _Seat:
-    """Where cups and band sit on this head with its hair."""
-
-    def __init__(self, sitter: Sitter, params: HeadphoneParams) -> None:
-        ears = [ear_centre(sitter, side) for side in (1, -1)]
-        self.x = float(np.mean([abs(ear[0]) for ear in ears]))
-        self.y = float(np.mean([ear[1] for ear in ears])) + 0.002
-        self.z = float(np.mean([ear[2] for ear in ears])) + 0.004
-        self.cup_x = self.x + params.pad * 0.55 + 0.001
-        self._arc(sitter, params)
-
-    def _arc(self, sitter: Sitter, params: HeadphoneParams) -> None:
-        """The band's radius over angles from the person's left (0) over the top to the right (pi)."""
-        self.angles = np.linspace(0, np.pi, 121)
-        directions = np.stack([np.cos(self.angles), np.sin(self.angles), 0 * self.angles], 1)
-        centre = np.array([0.0, self.y, self.z])
-        skull = radius_around(skull_points(sitter), centre, directions)
-        hair = self._hair_radius(sitter, centre, skull, params)
-        over = skull + np.clip(0.55 * (hair - skull), 0.004, 0.045)
-        # a band is a spring: one smooth arch through cups and top, it does not follow every bump
-        side = self.cup_x + params.depth * 0.6
-        top = float(over[52:69].mean())
-        cos, sin = np.abs(np.cos(self.angles)), np.abs(np.sin(self.angles))
-        arch = ((cos / side) ** ROUND + (sin / top) ** ROUND) ** (-1 / ROUND)
-        clear = np.where(sin > 0.45, skull + 0.005, 0)
-        self.radius = ndimage.gaussian_filter1d(np.maximum(arch, clear), 3.0)
-
-    def _hair_radius(self, sitter: Sitter, centre: Array, skull: Array, params: HeadphoneParams) -> Array:
-        """How far the hair reaches in the band's plane at every angle."""
-        hair = hair_points(sitter.puppet)
-        offset = hair - centre
-        close = (np.abs(offset[:, 2]) < params.band + 0.004) & (offset[:, 1] > 0)
-        if close.sum() < 50:
-            return skull
-        angle = np.arctan2(offset[close, 1], offset[close, 0])
-        length = np.hypot(offset[close, 0], offset[close, 1])
-        reach = skull.copy()
-        for k, a in enumerate(self.angles):
-            near = length[np.abs(angle - a) < 0.07]
-            if len(near) > 4:
-                reach[k] = max(skull[k], float(np.quantile(near, 0.97)))
-        return reach
-
-    def press_hair(self, puppet: Puppet, params: HeadphoneParams) -> None:
-        """Hair under the band and the cups is pressed in, softly towards their edges."""
-
-        def change(means: Array) -> tuple[Array, NDArray[np.bool_]]:
-            moved = means.copy()
-            dy, dz = means[:, 1] - self.y, means[:, 2] - self.z
-            length = np.hypot(means[:, 0], dy)
-            angle = np.arctan2(np.maximum(dy, 1e-6), means[:, 0])
-            beside = np.maximum(np.abs(dz) - params.band - 0.003, 0)
-            room = np.interp(angle, self.angles, self.radius) - 0.005 + 0.55 * beside + 8 * beside**2
-            factor = np.where(dy > 0.0, np.minimum(1, room / np.maximum(length, 1e-6)), 1)
-            moved[:, 0] *= factor
-            moved[:, 1] = self.y + dy * factor
-            ring = np.hypot((moved[:, 1] - self.y) / params.cup, dz / (0.86 * params.cup))
-            outside = np.maximum(ring - 1.0, 0) * params.cup
-            limit = self.cup_x - 0.006 + 0.9 * outside + 20 * outside**2
-            moved[:, 0] = np.sign(moved[:, 0]) * np.minimum(np.abs(moved[:, 0]), limit)
-            return moved, np.ones(len(means), bool)
-
-        reshape_hair(puppet, change)
+def _weights(sitter: Sitter, points: Array) -> Array:
+    """[N, 5] all with the head; what hangs below the chin goes over to the body beneath it."""
+    chin = float(sitter.landmarks[152, 1])
+    head = smoothstep(points[:, 1], chin - 0.035, chin + 0.005)[:, None]
+    low = np.flatnonzero(head[:, 0] < 1)
+    weights = joint_weights(len(points), NECK)
+    if len(low):
+        weights[low] = head[low] * weights[low] + (1 - head[low]) * weights_near(sitter, points[low])
+    return weights
 
 
-def _band(seat: _Seat, params: HeadphoneParams, detail: float) -> Sheet:
-    """The arc over the head."""
-    angles = np.linspace(-0.10, np.pi + 0.10, max(40, round(260 * detail)))
-    radius = np.interp(angles, seat.angles, seat.radius)
-    out = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
-    path = np.array([0.0, seat.y, seat.z]) + out * radius[:, None]
-    around = np.linspace(0, 2 * np.pi, max(16, round(40 * detail)), endpoint=False)
-    narrow = 0.62 + 0.38 * smoothstep(np.sin(angles), 0.0, 0.5)
-    section_out, section_side = (
-        0.0038 * _power(np.cos(around), 0.7),
-        params.band * _power(np.sin(around), 0.7),
+def _shell(params: HeadphoneParams) -> Material:
+    """Plastic, or painted metal."""
+    share = params.metal
+    return Material(
+        gloss=PLASTIC.gloss,
+        sharpness=PLASTIC.sharpness,
+        metal=0.75 * share,
+        sheen=0.3 * share,
+        coat=PLASTIC.coat,
     )
+
+
+def _arch(seat: Seat, params: HeadphoneParams, detail: float) -> list[Sheet]:
+    """The band over the head, cushioned below, and the steel arms it slides on."""
+    end = 0.16
+    angles = np.linspace(end, np.pi - end, max(40, round(240 * detail)))
+    out = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
+    path = np.array([0.0, seat.y, seat.z]) + out * np.interp(angles, seat.angles, seat.radius)[:, None]
+    around = np.linspace(0, 2 * np.pi, max(16, round(44 * detail)), endpoint=False)
+    middle = smoothstep(np.sin(angles), 0.25, 0.75)
+    cushion = np.cos(around) < -0.25  # the side to the head
+    thick = 0.0030 + 0.0016 * middle[:, None] * (1 + 0.6 * cushion)
+    tip = np.sqrt(np.clip(np.minimum(angles - end, np.pi - end - angles) / 0.03, 0.02, 1))[:, None]
+    section_out = thick * tip * _power(np.cos(around), 0.7)
+    section_side = params.band * (0.62 + 0.38 * middle[:, None]) * tip * _power(np.sin(around), 0.7)
     points = (
         path[:, None]
-        + (section_out[None, :, None] + 0.0036) * out[:, None]
-        + (section_side[None] * narrow[:, None])[..., None] * np.array([0.0, 0.0, 1.0])
+        + (section_out + 0.0036)[..., None] * out[:, None]
+        + section_side[..., None] * np.array([0.0, 0.0, 1.0])
     )
-    colour = np.array([params.red, params.green, params.blue])
+    soft = (cushion & (np.sin(angles) > 0.42)[:, None])[..., None]
+    albedo = np.where(soft, params.pad_colour, params.colour)
+    seams = np.exp(-((((angles[:, None] / 0.11) % 1 - 0.5) / 0.08) ** 2))
+    quilt = np.where(soft[..., 0], 1 - 0.30 * seams, 1.0)
     inside = path[:, None] + 0.0036 * out[:, None]
-    return Sheet(points, colour, inside, PLASTIC, closed=(False, True), spread=0.75)
+    sheets = [
+        Sheet(points, albedo, inside, _shell(params), closed=(False, True), shade=quilt, spread=0.75),
+    ]
+    for side in (1, -1):
+        sheets += _arm(seat, params, side, detail)
+    return sheets
 
 
-def _cup(seat: _Seat, params: HeadphoneParams, side: int, detail: float) -> list[Sheet]:
-    """A cup with a cap in a second tone, and its pad."""
-    colour = np.array([params.red, params.green, params.blue])
-    dark = colour * 0.45 if colour.mean() > 0.25 else colour * 0.7
-    cap = np.clip(colour * 1.25 + 0.03, 0, 1)
+def _arm(seat: Seat, params: HeadphoneParams, side: int, detail: float) -> list[Sheet]:
+    """A steel rod from the band's end, and the fork that holds the cup."""
+    turn = np.linspace(0.24, 0.24 - 0.14, max(8, round(24 * detail)))
+    radius = np.interp(turn, seat.angles, seat.radius) + 0.0036
+    rod = np.stack(
+        [side * np.cos(turn) * radius, seat.y + np.sin(turn) * radius, np.full(len(turn), seat.z)], 1
+    )
+    hold = np.array([side * (seat.cup_x + params.depth * 0.95), seat.y, seat.z])
+    swing = np.linspace(-0.5 * np.pi, 0.5 * np.pi, max(16, round(70 * detail)))
+    fork = hold + params.cup * np.stack(
+        [0 * swing, 1.03 * np.cos(swing) * 0.98 + 0.03, 0.92 * np.sin(swing)], 1
+    )
+    fork[:, 0] += side * 0.004 * np.cos(swing)
+    top = fork[len(fork) // 2]
+    stalk = rod[-1] + (top - rod[-1]) * np.linspace(0, 1, max(6, round(16 * detail)))[:, None]
+    colour = params.metal * params.colour + (1 - params.metal) * STEEL
+    sides = max(8, round(14 * detail))
+    return [
+        tube_sheet(np.concatenate([rod, stalk[1:]]), params.arm * 1.25, STEEL, material=METAL, sides=sides),
+        tube_sheet(fork, params.arm * 1.5, colour, material=METAL, sides=sides),
+    ]
+
+
+def _cup(seat: Seat, params: HeadphoneParams, side: int, detail: float) -> list[Sheet]:
+    """A cup with a cap inside a metal ring, and its pad."""
     centre = np.array([side * (seat.cup_x + params.depth * 0.75), seat.y, seat.z])
-    rows, columns = max(16, round(60 * detail)), max(24, round(110 * detail))
+    rows, columns = max(16, round(64 * detail)), max(24, round(110 * detail))
     polar, around = np.meshgrid(
         np.linspace(0.02, np.pi - 0.02, rows),
         np.linspace(0, 2 * np.pi, columns, endpoint=False),
@@ -199,13 +193,19 @@ def _cup(seat: _Seat, params: HeadphoneParams, side: int, detail: float) -> list
     )
     ring = np.hypot(shell[..., 1] / params.cup, shell[..., 2] / (0.86 * params.cup))
     outer = shell[..., 0] * side > 0
-    plate = smoothstep(0.74 - ring, 0.0, 0.03) * outer
-    groove = np.exp(-(((ring - 0.76) / 0.02) ** 2)) * outer
-    albedo = colour * (1 - plate[..., None]) + cap * plate[..., None]
+    plate = (smoothstep(0.66 - ring, 0.0, 0.03) * outer)[..., None]
+    edge = (np.exp(-(((ring - 0.71) / 0.045) ** 4)) * outer)[..., None]
+    cap = np.clip(params.colour * 1.15 + 0.02, 0, 1)
+    bright = params.ring * 1.25 * params.ring_colour + (1 - params.ring) * (0.55 * params.colour + 0.30)
+    albedo = (params.colour * (1 - plate) + cap * plate) * (1 - edge) + bright * edge
+    groove = np.exp(-(((ring - 0.80) / 0.018) ** 2)) + np.exp(-(((ring - 0.63) / 0.016) ** 2))
+    dish = 1 - 0.10 * np.cos(around) * plate[..., 0]
+    shade = (1 - 0.45 * groove * outer) * dish
+    shell[..., 0] -= side * 0.10 * params.depth * plate[..., 0]
     cup = Sheet(
-        centre + shell, albedo, centre, PLASTIC, closed=(False, True), shade=1 - 0.5 * groove, spread=0.75
+        centre + shell, albedo, centre, _shell(params), closed=(False, True), shade=shade, spread=0.75
     )
-    turn = np.linspace(0, 2 * np.pi, max(30, round(110 * detail)), endpoint=False)
+    turn = np.linspace(0, 2 * np.pi, max(30, round(120 * detail)), endpoint=False)
     path = np.stack(
         [
             np.full(len(turn), side * seat.cup_x),
@@ -214,40 +214,78 @@ def _cup(seat: _Seat, params: HeadphoneParams, side: int, detail: float) -> list
         ],
         1,
     )
-    pad = tube_sheet(path, params.pad, dark, material=LEATHER, closed=True, sides=max(10, round(26 * detail)))
+    sides = max(10, round(26 * detail))
+    grid = tube(path, params.pad, sides, closed=True)
+    wrinkle = np.sin(turn * 31) * np.sin(turn * 17 + 1)
+    grid = path[:, None] + (grid - path[:, None]) * (1 + 0.03 * wrinkle)[:, None, None]
+    creases = np.broadcast_to((1 + 0.10 * wrinkle)[:, None], grid.shape[:2])
+    pad = Sheet(grid, params.pad_colour, path[:, None], LEATHER, closed=(True, True), shade=creases)
     return [cup, pad]
 
 
-def _buds(sitter: Sitter, params: HeadphoneParams, detail: float) -> None:
-    """A bud in each ear, and a cable from both around the back of the neck."""
-    tuck_hair(sitter)
-    colour = np.array([params.red, params.green, params.blue])
-    sheets = []
-    rows, columns = max(10, round(26 * detail)), max(14, round(40 * detail))
-    for side in (1, -1):
-        ear = ear_centre(sitter, side)
-        bud = np.array([side * (abs(ear[0]) - 0.005), ear[1] - 0.007, ear[2] + 0.010])
-        radii = params.bud * np.array([0.9, 1.0, 1.0])
-        sheets.append(ellipsoid_sheet(bud, radii, colour, rows, columns, material=PLASTIC))
-        cap = bud + np.array([side * params.bud * 0.75, 0.0, 0.0])
-        silver = np.clip(colour * 0.4 + 0.35, 0, 1)
-        sheets.append(ellipsoid_sheet(cap, radii * 0.55, silver, rows, columns, material=PLASTIC))
-        path = _cable(sitter, bud, side, max(40, round(220 * detail)))
-        sheets.append(tube_sheet(path, 0.0016, colour, material=PLASTIC, sides=8))
-    sitter.puppet.add(GROUP, lit(sitter, sheets, "headphones"))
+def _microphone(sitter: Sitter, seat: Seat, params: HeadphoneParams, detail: float) -> list[Sheet]:
+    """A boom from the left cup to the corner of the mouth."""
+    corner = sitter.landmarks[291]
+    start = np.array(
+        [seat.cup_x + params.depth * 0.9, seat.y - 0.55 * params.cup, seat.z + 0.55 * params.cup]
+    )
+    end = corner + np.array([0.022, -0.016, 0.012])
+    end = start + params.microphone * (end - start)
+    knots = np.stack([start, start * 0.45 + end * 0.55 + np.array([0.016, -0.012, 0.004]), end])
+    path = CubicSpline([0, 0.5, 1], knots)(np.linspace(0, 1, max(20, round(90 * detail))))
+    path = sitter.body.push_out(path, 0.006)
+    many = max(10, round(26 * detail))
+    foam = ellipsoid_sheet(
+        path[-1], np.array([0.0065, 0.0065, 0.0085]), np.full(3, 0.09), many, 2 * many, material=FOAM
+    )
+    joint = ellipsoid_sheet(start, np.full(3, 0.006), params.colour, many, 2 * many, material=PLASTIC)
+    boom = tube_sheet(path, 0.0019, np.full(3, 0.10), material=RUBBER, sides=max(8, round(12 * detail)))
+    return [boom, foam, joint]
 
 
-def _cable(sitter: Sitter, bud: Array, side: int, count: int) -> Array:
-    """A cable [count, 3] from a bud, down behind the jaw and around the nape."""
+def _bud(sitter: Sitter, params: HeadphoneParams, side: int, detail: float) -> list[Sheet]:
+    """A bud in an ear, and its stem or its cable around the nape."""
+    ear = ear_centre(sitter, side)
+    bud = np.array([side * (abs(ear[0]) - 0.006), ear[1] - 0.007, ear[2] + 0.010])
+    rows, columns = max(10, round(28 * detail)), max(14, round(44 * detail))
+    radii = params.bud * np.array([0.85, 1.0, 0.95])
+    sheets = [ellipsoid_sheet(bud, radii, params.colour, rows, columns, material=_shell(params))]
+    cap = bud + np.array([side * params.bud * 0.72, 0.0, 0.0])
+    face = STEEL * 0.75 if params.stem < 0.005 else params.colour
+    material = METAL if params.stem < 0.005 else PLASTIC
+    sheets.append(
+        ellipsoid_sheet(cap, radii * np.array([0.35, 0.6, 0.6]), face, rows, columns, material=material)
+    )
+    if params.stem > 0.001:
+        top = bud + np.array([side * params.bud * 0.45, 0.002, 0.003])
+        t = np.linspace(0, 1, max(12, round(60 * detail)))
+        path = top + t[:, None] * params.stem * unit(np.array([-0.10 * side, -1.0, 0.22]))
+        radius = 0.0030 * np.sqrt(np.clip(1 - np.abs(2 * t - 1) ** 14, 0.02, 1))
+        tip = (t > 0.955)[:, None, None]
+        albedo = np.where(tip, STEEL * 0.8, params.colour) * np.ones((1, max(10, round(20 * detail)), 1))
+        sheets.append(tube_sheet(path, radius, albedo, material=PLASTIC, sides=albedo.shape[1]))
+    if params.cable > 0.0002:
+        path = _cable(sitter, bud, side, params.collar, max(40, round(200 * detail)))
+        sheets.append(tube_sheet(path, params.cable, params.colour, material=RUBBER, sides=8))
+    return sheets
+
+
+def _cable(sitter: Sitter, bud: Array, side: int, collar: float, count: int) -> Array:
+    """A cable [count, 3] from a bud, down behind the jaw and around the nape, or to a collar's end."""
     chin_y = float(sitter.landmarks[152, 1])
     joint = sitter.puppet.joints()[NECK].numpy().astype(float)
+    behind = np.array([0.0, chin_y - 0.004, joint[2] - 0.075])
+    front = _collar_path(sitter, 33)[32 if side > 0 else 0]
+    share = min(collar / 0.004, 1.0)
+    low = np.array([side * 0.058, chin_y - 0.006, joint[2] - 0.030])
     knots = np.stack(
         [
             bud + np.array([side * 0.001, -0.004, 0.002]),
             bud + np.array([side * 0.001, -0.026, 0.002]),
             np.array([side * (abs(bud[0]) - 0.012), chin_y + 0.020, joint[2] + 0.004]),
-            np.array([side * 0.058, chin_y - 0.006, joint[2] - 0.030]),
-            np.array([0.0, chin_y - 0.004, joint[2] - 0.075]),
+            low * (1 - share)
+            + share * (0.5 * front + 0.5 * np.array([side * 0.062, chin_y + 0.02, joint[2] + 0.02])),
+            behind * (1 - share) + front * share,
         ]
     )
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
@@ -257,6 +295,40 @@ def _cable(sitter: Sitter, bud: Array, side: int, count: int) -> Array:
         path[hang:] = sitter.body.push_out(path[hang:], 0.004)
         path[2:-2] = (path[:-4] + path[1:-3] + path[2:-2] + path[3:-1] + path[4:]) / 5
     return path
+
+
+def _collar_path(sitter: Sitter, count: int) -> Array:
+    """From the right collarbone around the nape to the left one [count, 3], over a thin collar."""
+    chin_y = float(sitter.landmarks[152, 1])
+    joint = sitter.puppet.joints()[NECK].numpy().astype(float)
+    knots = np.array(
+        [
+            [-0.050, chin_y - 0.056, joint[2] + 0.066],
+            [-0.072, chin_y - 0.040, joint[2] + 0.030],
+            [-0.066, chin_y - 0.018, joint[2] - 0.030],
+            [0.0, chin_y - 0.006, joint[2] - 0.078],
+        ]
+    )
+    knots = np.concatenate([knots, (knots * np.array([-1.0, 1, 1]))[-2::-1]])
+    path = CubicSpline(np.linspace(0, 1, 7), knots)(np.linspace(0, 1, count))
+    for _ in range(12):
+        path = sitter.body.push_out(path, 0.0125)
+        path[1:-1] = (path[:-2] + 2 * path[1:-1] + path[2:]) / 4
+    return path
+
+
+def _collar(sitter: Sitter, params: HeadphoneParams, detail: float) -> list[Sheet]:
+    """The band that lies around the neck, thicker towards its ends."""
+    path = _collar_path(sitter, 33)
+    path = CubicSpline(np.linspace(0, 1, 33), path)(np.linspace(0, 1, max(40, round(200 * detail))))
+    t = np.abs(np.linspace(-1, 1, len(path)))
+    radius = (
+        params.collar * (0.62 + 0.38 * smoothstep(t, 0.55, 0.7)) * np.sqrt(np.clip((1 - t) / 0.02, 0.05, 1))
+    )
+    sides = max(10, round(20 * detail))
+    ends = smoothstep(t, 0.93, 0.94)[:, None, None]
+    albedo = params.colour * (1 - ends) + STEEL * 0.7 * ends + np.zeros((1, sides, 1))
+    return [tube_sheet(path, radius, albedo, material=_shell(params), sides=sides)]
 
 
 def _power(x: Array, exponent: float) -> Array:
