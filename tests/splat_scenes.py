@@ -32,6 +32,24 @@ def camera(width: int, height: int, yaw: float = 0.5) -> Camera:
     return Camera(viewmat, K, width, height)
 
 
+def one_gaussian(**changes: torch.Tensor) -> Gaussians:
+    """A round one of 10 cm, two metres in front of `straight_camera`."""
+    values = {
+        "means": torch.tensor([[0.0, 0.0, 2.0]]),
+        "quats": torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        "scales": torch.full((1, 3), 0.1),
+        "opacities": torch.tensor([0.8]),
+        "colors": torch.tensor([[1.0, 0.5, 0.25]]),
+    }
+    return Gaussians(**{**values, **changes})
+
+
+def straight_camera(size: int = 33, focal: float = 60.0) -> Camera:
+    """At the origin, looking along z; the middle of the middle pixel is the principal point."""
+    K = torch.tensor([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
+    return Camera(torch.eye(4), K, size, size)
+
+
 def leaves(
     gaussians: Gaussians, channels: torch.Tensor, view: Camera, dtype: torch.dtype
 ) -> list[torch.Tensor]:

@@ -9,43 +9,13 @@ from hypothesis import strategies as st
 
 from perse.errors import PerseError
 from perse.splat import Camera, Gaussians, _reference, rasterize
-from splat_scenes import camera, leaves, random_gaussians
-
-BACKENDS = ["native", "torch", pytest.param("gsplat", marks=pytest.mark.gpu)]
+from splat_scenes import camera, leaves, one_gaussian, random_gaussians, straight_camera
 
 
-@pytest.fixture(params=BACKENDS)
-def draw(request):
+@pytest.fixture
+def draw(splat_backend):
     """rasterize() with one backend; takes and gives CPU tensors."""
-    backend = request.param
-    if backend != "gsplat":
-        return lambda gaussians, view, *args: rasterize(gaussians, view, *args, backend=backend)
-    if not torch.cuda.is_available():
-        pytest.skip("backend gsplat needs a CUDA device")
-    pytest.importorskip("gsplat", reason="backend gsplat needs gsplat")
-
-    def on_gpu(gaussians, view, *args):
-        moved = [arg if arg is None else arg.cuda() for arg in args]
-        image, alpha = rasterize(gaussians.to("cuda"), view.to("cuda"), *moved, backend=backend)
-        return image.cpu(), alpha.cpu()
-
-    return on_gpu
-
-
-def one_gaussian(**changes) -> Gaussians:
-    values = {
-        "means": torch.tensor([[0.0, 0.0, 2.0]]),
-        "quats": torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
-        "scales": torch.full((1, 3), 0.1),
-        "opacities": torch.tensor([0.8]),
-        "colors": torch.tensor([[1.0, 0.5, 0.25]]),
-    }
-    return Gaussians(**{**values, **changes})
-
-
-def straight_camera(size: int = 33, focal: float = 60.0) -> Camera:
-    K = torch.tensor([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
-    return Camera(torch.eye(4), K, size, size)
+    return splat_backend.rasterize
 
 
 def test_one_round_gaussian_is_the_textbook_formula(draw):

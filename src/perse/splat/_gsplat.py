@@ -71,7 +71,7 @@ def render(
     shaped = [tensor.expand(sets, *tensor.shape[1:]) for tensor in (means, quats, scales, opacities)]
     splats, radii, means2d = _project(
         gsplat, shaped, viewmat.unflatten(0, (sets, cameras)), K.unflatten(0, (sets, cameras)), (width, height),
-        options, None if details is None else details.means2d.unflatten(0, (sets, cameras)),
+        options, None if details is None or details.probe is None else details.probe.unflatten(0, (sets, cameras)),
     )  # fmt: skip
     colors = channels.expand(images, -1, -1).unflatten(0, (sets, cameras))
     behind = background.unflatten(0, (sets, cameras))
@@ -92,7 +92,7 @@ def render(
     ]
     if details is not None:
         details.radii.copy_(radii.flatten(0, 1).clamp(max=LARGEST_RADIUS))
-        details.means2d.detach().copy_(means2d.detach().flatten(0, 1))
+        details.means2d.copy_(means2d.detach().flatten(0, 1))
         _look(gsplat, details, splats, width, height)
     image = torch.cat([colors for colors, _ in drawn], dim=-1).flatten(0, 1)
     return image, drawn[0][1].flatten(0, 1).squeeze(-1)  # [B, H, W, C], [B, H, W]

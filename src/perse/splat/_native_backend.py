@@ -41,8 +41,8 @@ def render(
         raise ValueError(f"backend 'native' draws CPU tensors, and these are on {means.device}")
     converted = [tensor.to(torch.float32).contiguous() for tensor in inputs]
     isa = isa or os.environ.get(_kernels.SIMD_VARIABLE, "")
-    means2d = None if details is None else details.means2d
-    return _Render.apply(*converted, means2d, width, height, isa, options, details)  # type: ignore[no-any-return]
+    probe = None if details is None else details.probe
+    return _Render.apply(*converted, probe, width, height, isa, options, details)  # type: ignore[no-any-return]
 
 
 def _view_options(options: RenderOptions) -> Any:
@@ -62,14 +62,14 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, means, quats, scales, opacities, channels, viewmat, K, background, means2d, width, height,
+        ctx: Any, means, quats, scales, opacities, channels, viewmat, K, background, probe, width, height,
         isa, options, details,
     ):  # fmt: skip
         native = _kernels.module()
         tensors = [t.detach() for t in (means, quats, scales, opacities, channels, viewmat, K, background)]
         image = torch.empty(height, width, channels.shape[-1])
         alpha = torch.empty(height, width)
-        asked = (None, None) if details is None else (means2d.detach(), details.radii)
+        asked = (None, None) if details is None else (details.means2d, details.radii)
         view_options = _view_options(options)
         state = native.forward(*tensors, view_options, image, alpha, *asked, torch.get_num_threads(), isa)
         if details is not None and not (details.median is None and details.seen is None):

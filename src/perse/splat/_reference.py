@@ -62,8 +62,8 @@ def render(
     numbers = torch.nonzero(drawable).squeeze(-1)
     scales = limit_anisotropy(scales[numbers], options.max_anisotropy)
     ellipses = _project(means[numbers], quats[numbers], scales, viewmat, K, (width, height), options.eps2d)
-    if details is not None:
-        probe = details.means2d[numbers]
+    if details is not None and details.probe is not None:
+        probe = details.probe[numbers]
         ellipses = ellipses._replace(means2d=ellipses.means2d + (probe - probe.detach()))
     drawn, extents = _cull(ellipses, opacities[numbers], options)
     numbers, ellipses, extents = numbers[drawn], ellipses.select(drawn), extents[drawn]
@@ -223,7 +223,7 @@ def _report(
     whole = extents.ceil()
     inside = ((means2d + whole > 0) & (means2d - whole < means2d.new_tensor(size))).all(dim=-1)
     details.radii[numbers[inside]] = whole[inside].amax(dim=-1).clamp(max=LARGEST_RADIUS).to(torch.int32)
-    details.means2d.detach()[numbers[inside]] = means2d[inside]
+    details.means2d[numbers[inside]] = means2d[inside]
 
 
 def _listed(boxes: torch.Tensor, tile: tuple[int, int, int, int]) -> torch.Tensor:

@@ -103,7 +103,8 @@ def render(
     )
     image, alpha = draw(job, options, details)
     drawn = job.layers.split(image)
-    result = {"image": drawn["colors"], "alpha": alpha, "means2d": details.means2d, "radii": details.radii}
+    means2d = details.means2d if details.probe is None else details.probe  # the same values
+    result = {"image": drawn["colors"], "alpha": alpha, "means2d": means2d, "radii": details.radii}
     if extra is not None:
         result["extra"] = drawn["extra"]
     if depth:
