@@ -148,7 +148,8 @@ def test_radii_and_centres_of_a_known_gaussian(splat_backend):
 
 def test_hidden_is_visible_but_not_seen_and_outside_is_neither(splat_backend):
     wall = stack((2.0, 1.0), (2.5, 1.0), (3.0, 1.0))
-    wall.scales[:2] = torch.tensor([20.0, 20.0, 0.01])  # the second finishes every pixel, and is not drawn itself
+    # The second finishes every pixel, and is not drawn itself.
+    wall.scales[:2] = torch.tensor([20.0, 20.0, 0.01])
     outside = one_gaussian(means=torch.tensor([[9.0, 0.0, 2.0]]))
     behind = one_gaussian(means=torch.tensor([[0.0, 0.0, -2.0]]))
     drawn = splat_backend.render(Gaussians.cat([wall, outside, behind]), straight_camera(), seen=True)
