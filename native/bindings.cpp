@@ -107,6 +107,28 @@ void inspect(StateHandle& handle, std::optional<Ints<nb::ndim<2>>> median, std::
   perse::render_inspect(state, median ? median->data() : nullptr, seen ? seen->data() : nullptr);
 }
 
+nb::dict profile(StateHandle& handle) {
+  const perse::StageTimes& times = handle.state().times;
+  const perse::WorkCounts work = perse::count_work(handle.state());
+  nb::dict out;
+  out["project_ms"] = 1e3 * times.project;
+  out["sort_ms"] = 1e3 * times.sort;
+  out["bin_ms"] = 1e3 * times.bin;
+  out["blend_ms"] = 1e3 * times.blend;
+  out["order_rows_ms"] = 1e3 * times.order_rows;
+  out["gradients_ms"] = 1e3 * times.gradients;
+  out["unproject_ms"] = 1e3 * times.unproject;
+  out["gaussians"] = work.gaussians;
+  out["entries"] = work.entries;
+  out["visited_entries"] = work.visited;
+  out["drawn_entries"] = work.drawn;
+  out["tested_blocks"] = work.tested;
+  out["drawn_blocks"] = work.hits;
+  out["drawn_pixels"] = work.pixels;
+  out["block_pixels"] = work.block_pixels;
+  return out;
+}
+
 void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels,
               Viewmat viewmat, Intrinsics intrinsics, Vector background, const perse::ViewOptions& options, Image image,
               Rows alpha, Image grad_image,
@@ -163,6 +185,7 @@ NB_MODULE(_native, m) {
         "Draws into image and alpha; returns what backward needs.");
   m.def("inspect", &inspect, nb::arg("state"), nb::arg("median").noconvert().none(), nb::arg("seen").noconvert().none(),
         "Writes which Gaussian each pixel's median depth is that of, and which Gaussians any pixel saw.");
+  m.def("profile", &profile, nb::arg("state"), "Milliseconds of each stage, and counted work; see native/profile.h.");
   m.def("backward", &backward, nb::arg("state"), nb::arg("means").noconvert(), nb::arg("quats").noconvert(),
         nb::arg("scales").noconvert(), nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(),
         nb::arg("viewmat").noconvert(), nb::arg("K").noconvert(), nb::arg("background").noconvert(),

@@ -14,9 +14,10 @@ constexpr int kRadixBits = 11, kRadixSize = 1 << kRadixBits, kRadixPasses = 3;
 
 int digit(uint32_t key, int pass) { return static_cast<int>(key >> (kRadixBits * pass)) & (kRadixSize - 1); }
 
-// Stable radix sort of the drawn Gaussians by depth. The bits of positive floats are ordered as the floats are.
-// Returns the sorted Gaussian numbers and how many there are.
-std::pair<const uint32_t*, int> sort_by_depth(int count, const float* depths, BinningScratch& scratch) {
+}  // namespace
+
+// A stable radix sort: the bits of positive floats are ordered as the floats are.
+DepthOrder sort_by_depth(int count, const float* depths, BinningScratch& scratch) {
   uint32_t *keys = scratch.keys[0].resize(count), *other_keys = scratch.keys[1].resize(count);
   uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
   std::vector<uint32_t> counts(kRadixPasses * kRadixSize, 0);
@@ -45,16 +46,11 @@ std::pair<const uint32_t*, int> sort_by_depth(int count, const float* depths, Bi
   return {ids, drawn};
 }
 
-}  // namespace
-
-void bin_gaussians(int count, const float* depths, const TileRect* rects, int parts, BinningScratch& scratch,
-                   TileLists& lists) {
-  const std::pair<const uint32_t*, int> sorted = sort_by_depth(count, depths, scratch);
-  const uint32_t* order = sorted.first;
-  const int drawn = sorted.second;
+void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, BinningScratch& scratch, TileLists& lists) {
+  const uint32_t* ids = order.ids;
+  const int drawn = order.count;
   const int tiles = lists.tiles(), tiles_x = lists.tiles_x;
   uint32_t* begin = lists.begin.resize(tiles + 1);
-  lists.end.resize(tiles);
   if (static_cast<int>(scratch.counts.size()) < parts) scratch.counts = std::vector<AlignedBuffer<uint32_t>>(parts);
   TileRect* sorted_rects = scratch.sorted_rects.resize(drawn);
 
@@ -68,13 +64,13 @@ void bin_gaussians(int count, const float* depths, const TileRect* rects, int pa
     for (int k = first; k < last; ++k) {
       const TileRect rect = sorted_rects[k];
       for (int y = rect.y0; y < rect.y1; ++y) {
-        for (int x = rect.x0; x < rect.x1; ++x) visit(y * tiles_x + x, order[k]);
+        for (int x = rect.x0; x < rect.x1; ++x) visit(y * tiles_x + x, ids[k]);
       }
     }
   };
   run_parts(parts, [&](int part) {
     const auto [first, last] = range(part);
-    for (int k = first; k < last; ++k) sorted_rects[k] = rects[order[k]];
+    for (int k = first; k < last; ++k) sorted_rects[k] = rects[ids[k]];
     uint32_t* counts = scratch.counts[part].resize(tiles);
     std::fill_n(counts, tiles, 0u);
     for_each_tile(part, [=](int tile, uint32_t) { ++counts[tile]; });

@@ -20,14 +20,20 @@ struct BinningScratch {
 struct TileLists {
   AlignedBuffer<uint32_t> list;   // Gaussian numbers, tile after tile
   AlignedBuffer<uint32_t> begin;  // [tiles + 1] into list
-  AlignedBuffer<uint32_t> end;    // [tiles] filled by the forward pass
   int tiles_x = 0, tiles_y = 0;
   int tiles() const { return tiles_x * tiles_y; }
 };
 
-// Lists the drawn Gaussians (depth > 0) of every tile by depth; equal depths keep their order. lists.tiles_x and
-// tiles_y are set by the caller. The result does not depend on `parts`.
-void bin_gaussians(int count, const float* depths, const TileRect* rects, int parts, BinningScratch& scratch,
-                   TileLists& lists);
+struct DepthOrder {
+  const uint32_t* ids;  // in the scratch
+  int count;
+};
+
+// The drawn Gaussians (depth > 0), near to far; equal depths keep their order.
+DepthOrder sort_by_depth(int count, const float* depths, BinningScratch& scratch);
+
+// Lists the Gaussians of every tile in that order. lists.tiles_x and tiles_y are set by the caller. The result does not
+// depend on `parts`.
+void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, BinningScratch& scratch, TileLists& lists);
 
 }  // namespace perse

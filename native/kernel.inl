@@ -14,6 +14,7 @@ namespace PERSE_ISA {
 extern const Kernel kernel;
 const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
                        project,
+                       kBlocks,
                        {forward_tile<3>, forward_tile<4>, forward_tile<8>},
                        inspect_tile,
                        {backward_tile<3>, backward_tile<4>, backward_tile<8>},

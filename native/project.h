@@ -44,7 +44,7 @@ struct Projection {
   Float axes[6];           // the same, columns times the scales: covariance = axes axes^T + blur
   Float cov_xx, cov_xy, cov_yy;
   Float sharp_determinant, inverse_determinant;  // of the covariance without and with blur
-  Float conic_xx, conic_xy, conic_yy;  // inverse covariance
+  Float conic_yy;  // of the inverse covariance
 };
 
 PERSE_INLINE void quat_to_rotation(const Float* q, Float* r) {
@@ -117,8 +117,6 @@ PERSE_INLINE void project_vector(const CameraParameters& c, float blur, const Fl
   Float cross[3] = {u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]};
   p.sharp_determinant = dot3(cross, cross);
   p.inverse_determinant = 1.f / (p.sharp_determinant + blur * (uu + vv) + blur * blur);
-  p.conic_xx = p.cov_yy * p.inverse_determinant;
-  p.conic_xy = -(p.cov_xy * p.inverse_determinant);
   p.conic_yy = p.cov_xx * p.inverse_determinant;
 }
 
@@ -179,11 +177,11 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   // The Gaussian falls to 1/255 at sigmas2 squared standard deviations.
   Float sigmas2 = min((log2_opacity - kLog2MinAlpha) * (2.f / kLog2E), kMaxSigma * kMaxSigma);
   Float half_x = sqrt(max(sigmas2, 0.f) * p.cov_xx), half_y = sqrt(max(sigmas2, 0.f) * p.cov_yy);
-  Float xx = p.conic_xx * (-0.5f * kLog2E), xy = p.conic_xy * -kLog2E, yy = p.conic_yy * (-0.5f * kLog2E);
-  Float ridge_y = xy / yy * -0.5f, ridge_x = xy / xx * -0.5f;
+  Float slope = p.cov_xy / p.cov_xx, tip = half_y * (p.cov_xy / p.cov_yy);
+  Float fall_x = -0.5f * kLog2E / p.cov_xx, fall_y = p.conic_yy * (-0.5f * kLog2E), narrowness = -1.f / fall_y;
 
   // NaN and inf stay in a sum.
-  Float checked = p.mean_x + p.mean_y + half_x + half_y + ridge_x + ridge_y + log2_opacity + opacity;
+  Float checked = p.mean_x + p.mean_y + half_x + half_y + slope + tip + fall_x + fall_y + narrowness + log2_opacity + opacity;
   Float radius = max(half_x, half_y);
   Mask drawn = (p.position[2] >= o.near_plane) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
                (radius > o.radius_clip) & (o.radius_limit >= radius) & (p.quat2 >= kMinQuat2) & (kMaxQuat2 >= p.quat2) &
@@ -195,24 +193,23 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
                   select(drawn, clamp(p.mean_y + half_y - 0.5f, -2.f, c.height + 2.f), nowhere)};
   for (int k = 0; k < 4; k += 2) box[k] = select(drawn, box[k], 0.f);
 
-  enum { kMeanX, kMeanY, kXX, kXY, kYY, kLog2Opacity, kRidgeY, kRidgeX, kDepth, kHalfX, kHalfY, kBox,
-         kColumns = kBox + 4 };
-  const Float columns[kColumns] = {p.mean_x, p.mean_y, xx,     xy,     yy,     log2_opacity, ridge_y,
-                                   ridge_x,  p.position[2], select(drawn, half_x, 0.f), select(drawn, half_y, 0.f),
-                                   box[0], box[1], box[2], box[3]};
-  alignas(64) float lanes[kColumns][Float::width];
-  for (int k = 0; k < kColumns; ++k) store(lanes[k], columns[k]);
+  enum { kShape, kDepth = kShape + 8, kHalfX, kHalfY, kBox, kFields = kBox + 4 };
+  const Float fields[kFields] = {p.mean_x, p.mean_y, slope, tip, log2_opacity, fall_x, fall_y, narrowness,
+                                 p.position[2], select(drawn, half_x, 0.f), select(drawn, half_y, 0.f),
+                                 box[0], box[1], box[2], box[3]};
+  alignas(64) float lanes[kFields][Float::width];
+  for (int k = 0; k < kFields; ++k) store(lanes[k], fields[k]);
   for (int i = 0; i < count; ++i) {
     const size_t id = static_cast<size_t>(first) + i;
     Record& r = job.records[id];
-    r.mean_x = lanes[kMeanX][i];
-    r.mean_y = lanes[kMeanY][i];
-    r.xx = lanes[kXX][i];
-    r.xy = lanes[kXY][i];
-    r.yy = lanes[kYY][i];
-    r.log2_opacity = lanes[kLog2Opacity][i];
-    r.ridge_y = lanes[kRidgeY][i];
-    r.ridge_x = lanes[kRidgeX][i];
+    r.mean_x = lanes[kShape][i];
+    r.mean_y = lanes[kShape + 1][i];
+    r.slope = lanes[kShape + 2][i];
+    r.tip = lanes[kShape + 3][i];
+    r.log2_opacity = lanes[kShape + 4][i];
+    r.fall_x = lanes[kShape + 5][i];
+    r.fall_y = lanes[kShape + 6][i];
+    r.narrowness = lanes[kShape + 7][i];
     bool finite = copy_channels(job.channels + id * job.channel_count, job.channel_count, &r);
     bool visible = tile_rect(c, lanes[kBox][i], lanes[kBox + 1][i], lanes[kBox + 2][i], lanes[kBox + 3][i], &job.rects[id]);
     if (!finite) job.rects[id] = {0, 0, 0, 0};
@@ -238,17 +235,18 @@ PERSE_INLINE void unproject_vector(const CameraParameters& c, const ViewOptions&
                                    const Float* scale, const Float* mean, const Float* row, Float* grad_mean,
                                    Float* grad_quat, Float* grad_scale, Float* grad_mean2d, CameraGradient* camera) {
   const float* view = c.rotation;
-  // v = dL/dlog(alpha) was summed with weights 1, dx, dy, dx^2, dx dy, dy^2.
-  Float grad_mean_x = p.conic_xx * row[1] + p.conic_xy * row[2];
-  Float grad_mean_y = p.conic_xy * row[1] + p.conic_yy * row[2];
+  // v = dL/dlog(alpha) was summed with weights 1, dx, u, dx^2, dx u, u^2. The conic Q takes (dx, dy) to (a - slope b, b)
+  // with a = dx / cov_xx and b = conic_yy u.
+  Float per_x = 1.f / p.cov_xx, slope = p.cov_xy * per_x;
+  Float grad_mean_y = p.conic_yy * row[2];
+  Float grad_mean_x = per_x * row[1] - slope * grad_mean_y;
   grad_mean2d[0] = grad_mean_x;
   grad_mean2d[1] = grad_mean_y;
-  // Conic Q: dL/dQ = -1/2 [[row3, row4], [row4, row5]]; covariance: dL/dC = -Q dL/dQ Q, kept as its three entries.
-  Float a00 = row[3] * p.conic_xx + row[4] * p.conic_xy, a01 = row[3] * p.conic_xy + row[4] * p.conic_yy;
-  Float a10 = row[4] * p.conic_xx + row[5] * p.conic_xy, a11 = row[4] * p.conic_xy + row[5] * p.conic_yy;
-  Float cov_xx = 0.5f * (p.conic_xx * a00 + p.conic_xy * a10);
-  Float cov_xy = 0.5f * (p.conic_xx * a01 + p.conic_xy * a11);
-  Float cov_yy = 0.5f * (p.conic_xy * a01 + p.conic_yy * a11);
+  // Covariance: dL/dC = 1/2 sum of v (Q d) (Q d)^T, kept as its three entries.
+  Float aa = 0.5f * per_x * per_x * row[3], ab = 0.5f * per_x * p.conic_yy * row[4];
+  Float cov_yy = 0.5f * p.conic_yy * p.conic_yy * row[5];
+  Float cov_xy = ab - slope * cov_yy;
+  Float cov_xx = aa - slope * (ab + cov_xy);
 
   if (o.antialiased) {
     // log(opacity) += log(sharp determinant) / 2 - log(determinant) / 2, and the gradient of log det C is C^-1.
@@ -320,7 +318,8 @@ PERSE_INLINE void add_camera(const CameraGradient& g, Mask drawn, double* sums) 
   for (int k = 0; k < 4; ++k) sums[12 + k] += sum(select(drawn, intrinsics[k], 0.f));
 }
 
-PERSE_INLINE void unproject_some(const UnprojectJob& job, int first, int count, double* camera_sums) {
+// One vector of Gaussians [first, first + count) and their rows.
+PERSE_INLINE void unproject_some(const UnprojectJob& job, const float* rows, int first, int count, double* camera_sums) {
   const ProjectJob& in = job.input;
   Float mean[3], quat[4], scale[3], opacity, depth, row[kGradientRow];
   load_rows<3>(in.means + static_cast<size_t>(first) * 3, count, mean);
@@ -328,7 +327,7 @@ PERSE_INLINE void unproject_some(const UnprojectJob& job, int first, int count, 
   load_rows<3>(in.scales + static_cast<size_t>(first) * 3, count, scale);
   load_rows<1>(in.opacities + first, count, &opacity);
   load_rows<1>(in.depths + first, count, &depth);
-  load_rows<kGradientRow>(job.gradient_rows + static_cast<size_t>(first) * kGradientRow, count, row);
+  load_rows<kGradientRow>(rows, count, row);
   Projection p;
   project_vector(in.camera, in.options.blur, mean, quat, scale, p);
 
@@ -359,7 +358,8 @@ PERSE_INLINE void unproject_some(const UnprojectJob& job, int first, int count, 
 
 void unproject(const UnprojectJob& job, int begin, int end, double* camera_sums) {
   for (int first = begin; first < end; first += Float::width) {
-    unproject_some(job, first, end - first < Float::width ? end - first : Float::width, camera_sums);
+    const float* rows = job.gradient_rows + static_cast<size_t>(first - begin) * kGradientRow;
+    unproject_some(job, rows, first, end - first < Float::width ? end - first : Float::width, camera_sums);
   }
 }
 

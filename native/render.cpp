@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "dispatch.h"
@@ -15,7 +16,11 @@ constexpr int kRange = 1024;  // Gaussians worked on together, so that their gra
 int ranges(int count) { return (count + kRange - 1) / kRange; }
 
 struct BackwardScratch {
-  AlignedBuffer<float> rows;  // [parts, N, kGradientRow]
+  AlignedBuffer<float> rows;         // a gradient row for each Drawn of all traces
+  std::vector<uint32_t> first_row;   // [tiles] the row of the first Drawn
+  AlignedBuffer<uint32_t> order;     // the rows by Gaussian, then by tile
+  AlignedBuffer<uint32_t> end_of;    // [N] into order: behind the rows of each Gaussian
+  AlignedBuffer<double> camera;      // [ranges, 16]
 };
 
 Recycler<RenderState>& state_recycler() {
@@ -73,35 +78,33 @@ TileJob tile_job(const Scene& scene, RenderState& state, float* image, float* al
   job.records = state.records.data();
   job.list = state.lists.list.data();
   job.tile_begin = state.lists.begin.data();
-  job.tile_end = state.lists.end.data();
   job.background = scene.background;
   job.image = image;
   job.alpha = alpha;
   return job;
 }
 
-// Calls visit(k) for k in [0, count), each taken by whichever of `parts` threads comes first. Always asks for that many
-// threads, for OpenMP runtimes end and restart threads when the number changes.
+// Calls visit(k, part) for k in [0, count), each taken by whichever of `parts` threads comes first. Always asks for that
+// many threads, for OpenMP runtimes end and restart threads when the number changes.
 template <typename Visit>
 void run_dynamic(int parts, int count, Visit&& visit) {
   std::atomic<int> next{0};
-  run_parts(parts, [&](int) {
-    for (int k; (k = next.fetch_add(1)) < count;) visit(k);
+  run_parts(parts, [&](int part) {
+    for (int k; (k = next.fetch_add(1)) < count;) visit(k, part);
   });
 }
 
-// Calls visit(begin, end) for the ranges of kRange Gaussians that fall to one part: always the same ones.
+// Calls visit(begin, end, range) for ranges of kRange Gaussians.
 template <typename Visit>
-void for_ranges(int count, int part, int parts, Visit&& visit) {
-  for (int begin = part * kRange; begin < count; begin += parts * kRange) {
-    visit(begin, std::min(begin + kRange, count));
-  }
+void run_ranges(int parts, int count, Visit&& visit) {
+  run_dynamic(parts, ranges(count), [&](int range, int) {
+    visit(range * kRange, std::min((range + 1) * kRange, count), range);
+  });
 }
 
 void put_channels_into_records(const Scene& scene, RenderState& state, int first, int channels) {
-  run_dynamic(state.parts, ranges(scene.count), [&](int range) {
-    const int end = std::min((range + 1) * kRange, scene.count);
-    for (int id = range * kRange; id < end; ++id) {
+  run_ranges(state.parts, scene.count, [&](int begin, int end, int) {
+    for (int id = begin; id < end; ++id) {
       const float* from = scene.channels + static_cast<size_t>(id) * scene.channel_count + first;
       float* to = state.records.data()[id].channel;
       for (int k = 0; k < kMaxChunk; ++k) to[k] = k < channels ? from[k] : 0.f;
@@ -120,37 +123,43 @@ void for_channel_chunks(const Scene& scene, RenderState& state, bool first_is_in
   }
 }
 
-// Splits the tiles into contiguous ranges [bounds[part], bounds[part + 1]) of about equal work.
-std::vector<int> split_tiles(const TileLists& lists, int parts) {
-  const int tiles = lists.tiles();
-  std::vector<uint64_t> work_before(tiles + 1, 0);
-  for (int tile = 0; tile < tiles; ++tile) {
-    const uint64_t blended = lists.end.data()[tile] - lists.begin.data()[tile];
-    work_before[tile + 1] = work_before[tile] + blended + (blended ? 16 : 0);  // 16: about the cost of the pixels
+// Every Gaussian drawn in a tile has a gradient row of its own there, so that tiles may be visited in any order and by any
+// thread. Finds the rows of each Gaussian: tile by tile, so they are summed in an order that never changes.
+void sort_rows(const Traces& traces, int count, BackwardScratch& scratch) {
+  uint32_t* next = scratch.end_of.resize(count);
+  std::fill_n(next, count, 0u);
+  uint32_t total = 0;
+  scratch.first_row.clear();
+  for (const Trace& trace : traces.of_tile) {
+    scratch.first_row.push_back(total);
+    for (uint32_t k = 0; k < trace.drawn_count; ++k) ++next[trace.drawn[k].id];
+    total += trace.drawn_count;
   }
-  std::vector<int> bounds(parts + 1, tiles);
-  for (int part = 0; part < parts; ++part) {
-    const uint64_t target = work_before[tiles] * part / parts;
-    bounds[part] = static_cast<int>(std::lower_bound(work_before.begin(), work_before.end(), target) - work_before.begin());
+  uint32_t begin = 0;
+  for (int id = 0; id < count; ++id) begin += std::exchange(next[id], begin);
+  uint32_t row = 0, *order = scratch.order.resize(total + kPrefetch);
+  for (const Trace& trace : traces.of_tile) {
+    for (uint32_t k = 0; k < trace.drawn_count; ++k) order[next[trace.drawn[k].id]++] = row++;
   }
-  return bounds;
+  std::fill_n(order + total, kPrefetch, 0u);
+  scratch.rows.resize(static_cast<size_t>(total) * kGradientRow);
 }
 
-// For Gaussians [begin, end): adds the rows of all parts into those of part 0, and moves the channel sums out of them.
-void gather_rows(float* rows, size_t part_stride, int parts, int begin, int end, float* channels, int channel_count,
+// Sums the rows of each Gaussian of [begin, end) into sums, and moves the channels out of them.
+void gather_rows(const BackwardScratch& scratch, int begin, int end, float* sums, float* channels, int channel_count,
                  int first, int count) {
-  for (int id = begin; id < end; ++id) {
-    float* row = rows + static_cast<size_t>(id) * kGradientRow;
-    for (int part = 1; part < parts; ++part) {
-      float* other = row + part * part_stride;
-      for (int k = 0; k < kGradientRow; ++k) {
-        row[k] += other[k];
-        other[k] = 0.f;
-      }
+  const float* rows = scratch.rows.data();
+  const uint32_t* order = scratch.order.data();
+  uint32_t at = begin ? scratch.end_of.data()[begin - 1] : 0;
+  for (int id = begin; id < end; ++id, sums += kGradientRow) {
+    std::fill_n(sums, kGradientRow, 0.f);
+    for (const uint32_t last = scratch.end_of.data()[id]; at < last; ++at) {
+      __builtin_prefetch(rows + static_cast<size_t>(order[at + kPrefetch]) * kGradientRow);
+      const float* row = rows + static_cast<size_t>(order[at]) * kGradientRow;
+      for (int k = 0; k < kGradientRow; ++k) sums[k] += row[k];
     }
     float* out = channels + static_cast<size_t>(id) * channel_count + first;
-    for (int k = 0; k < count; ++k) out[k] = row[6 + k];
-    for (int k = 6; k < kGradientRow; ++k) row[k] = 0.f;  // for the next pass
+    for (int k = 0; k < count; ++k) out[k] = sums[6 + k];
   }
 }
 
@@ -160,6 +169,8 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
                                             int threads, const std::string& instruction_set) {
   const Kernel& kernel = find_kernel(instruction_set);
   std::unique_ptr<RenderState> state = state_recycler().take();
+  StopWatch watch;
+  state->times = {};
   state->kernel = &kernel;
   state->count = scene.count;
   state->channel_count = scene.channel_count;
@@ -174,21 +185,52 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
   state->rects.resize(scene.count);
 
   const ProjectJob projection = project_job(scene, *state, projected);
-  run_dynamic(parts, ranges(scene.count), [&](int range) {
-    kernel.project(projection, range * kRange, std::min((range + 1) * kRange, scene.count));
-  });
+  run_ranges(parts, scene.count, [&](int begin, int end, int) { kernel.project(projection, begin, end); });
+
+  watch.lap(state->times.project);
 
   std::unique_ptr<BinningScratch> scratch = binning_recycler().take();
-  bin_gaussians(scene.count, state->depths.data(), state->rects.data(), parts, *scratch, state->lists);
+  const DepthOrder order = sort_by_depth(scene.count, state->depths.data(), *scratch);
+  watch.lap(state->times.sort);
+  bin_gaussians(order, state->rects.data(), parts, *scratch, state->lists);
   binning_recycler().give_back(std::move(scratch));
+  watch.lap(state->times.bin);
 
   for_channel_chunks(scene, *state, true, [&](int variant, int first, int channels) {
     TileJob job = tile_job(scene, *state, image, alpha);
     job.first_channel = first;
     job.channels = channels;
-    run_dynamic(parts, state->lists.tiles(), [&](int tile) { kernel.forward_tile[variant](job, tile); });
+    state->traces.start(state->lists.tiles(), parts);
+    run_dynamic(parts, state->lists.tiles(), [&](int tile, int part) {
+      Traces::Room& room = *state->traces.rooms[part];
+      const size_t listed = job.tile_begin[tile + 1] - job.tile_begin[tile];
+      Trace& trace = state->traces.of_tile[tile];
+      trace.drawn = room.drawn.room(listed + 1);
+      trace.hits = room.hits.room(listed * kernel.blocks_per_tile + 1);
+      kernel.forward_tile[variant](job, tile, trace);
+      room.drawn.keep(trace.drawn_count);
+      room.hits.keep(trace.hit_count);
+    });
   });
+  watch.lap(state->times.blend);
   return state;
+}
+
+WorkCounts count_work(const RenderState& state) {
+  WorkCounts work;
+  for (int id = 0; id < state.count; ++id) work.gaussians += state.depths.data()[id] > 0.f;
+  work.entries = state.lists.begin.data()[state.lists.tiles()];
+  work.block_pixels = kTileSize * kTileSize / state.kernel->blocks_per_tile;
+  for (const Trace& trace : state.traces.of_tile) {
+    work.visited += trace.visited;
+    work.tested += trace.tested;
+    work.drawn += trace.drawn_count;
+    work.hits += trace.hit_count;
+    for (uint32_t k = 0; k < trace.hit_count; ++k) {
+      for (uint32_t pixels = trace.hits[k] & 0xffffu; pixels; pixels &= pixels - 1) ++work.pixels;
+    }
+  }
+  return work;
 }
 
 void render_inspect(RenderState& state, int32_t* median, uint8_t* seen) {
@@ -197,12 +239,11 @@ void render_inspect(RenderState& state, int32_t* median, uint8_t* seen) {
   job.height = state.height;
   job.tiles_x = state.lists.tiles_x;
   job.records = state.records.data();
-  job.list = state.lists.list.data();
-  job.tile_begin = state.lists.begin.data();
-  job.tile_end = state.lists.end.data();
   job.median = median;
   job.seen = seen;
-  run_dynamic(state.parts, state.lists.tiles(), [&](int tile) { state.kernel->inspect_tile(job, tile); });
+  run_dynamic(state.parts, state.lists.tiles(), [&](int tile, int) {
+    state.kernel->inspect_tile(job, tile, state.traces.of_tile[tile]);
+  });
 }
 
 void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
@@ -211,10 +252,12 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
   const Kernel& kernel = *state.kernel;
   const int parts = state.parts, count = scene.count;
   std::unique_ptr<BackwardScratch> scratch = backward_recycler().take();
-  const size_t part_stride = static_cast<size_t>(count) * kGradientRow;
-  float* rows = scratch->rows.resize(part_stride * parts);
-  const std::vector<int> bounds = split_tiles(state.lists, parts);
-  std::vector<double> camera(static_cast<size_t>(parts) * 16, 0.0);
+  StopWatch watch;
+  state.times.order_rows = state.times.gradients = state.times.unproject = 0;
+  sort_rows(state.traces, count, *scratch);
+  watch.lap(state.times.order_rows);
+  double* camera = gradients.camera ? scratch->camera.resize(static_cast<size_t>(ranges(count)) * 16) : nullptr;
+  if (camera) std::fill_n(camera, static_cast<size_t>(ranges(count)) * 16, 0.0);
 
   const bool one_pass = scene.channel_count <= kMaxChunk;
   for_channel_chunks(scene, state, one_pass, [&](int variant, int first, int channels) {
@@ -223,30 +266,29 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
     job.channels = channels;
     job.grad_image = grad_image;
     job.grad_alpha = first == 0 ? grad_alpha : nullptr;
-    run_parts(parts, [&](int part) {
-      float* own_rows = rows + part * part_stride;
-      if (first == 0) std::fill_n(own_rows, part_stride, 0.f);
-      for (int tile = bounds[part]; tile < bounds[part + 1]; ++tile) kernel.backward_tile[variant](job, tile, own_rows);
+    run_dynamic(parts, state.lists.tiles(), [&](int tile, int) {
+      float* rows = scratch->rows.data() + static_cast<size_t>(scratch->first_row[tile]) * kGradientRow;
+      kernel.backward_tile[variant](job, tile, state.traces.of_tile[tile], rows);
     });
+    watch.lap(state.times.gradients);
     const bool last = first + channels == scene.channel_count;
-    const UnprojectJob unprojection = {project_job(scene, state, {}), rows,
-                                       gradients.means,               gradients.quats,
-                                       gradients.scales,              gradients.opacities,
-                                       gradients.means2d};
-    run_parts(parts, [&](int part) {
-      double* camera_sums = gradients.camera ? &camera[static_cast<size_t>(part) * 16] : nullptr;
-      for_ranges(count, part, parts, [&](int begin, int end) {
-        gather_rows(rows, part_stride, parts, begin, end, gradients.channels, scene.channel_count, first, channels);
-        if (last) kernel.unproject(unprojection, begin, end, camera_sums);
-      });
+    run_ranges(parts, count, [&](int begin, int end, int range) {
+      alignas(64) float sums[kRange * kGradientRow];
+      gather_rows(*scratch, begin, end, sums, gradients.channels, scene.channel_count, first, channels);
+      if (!last) return;
+      const UnprojectJob unprojection = {project_job(scene, state, {}), sums,
+                                         gradients.means,               gradients.quats,
+                                         gradients.scales,              gradients.opacities,
+                                         gradients.means2d};
+      kernel.unproject(unprojection, begin, end, camera ? camera + static_cast<size_t>(range) * 16 : nullptr);
     });
+    watch.lap(state.times.unproject);
   });
-  backward_recycler().give_back(std::move(scratch));
-  if (!gradients.camera) return;
-  for (int k = 0; k < 16; ++k) {
-    gradients.camera[k] = 0.0;
-    for (int part = 0; part < parts; ++part) gradients.camera[k] += camera[static_cast<size_t>(part) * 16 + k];
+  if (camera) {
+    std::fill_n(gradients.camera, 16, 0.0);
+    for (int k = 0; k < ranges(count) * 16; ++k) gradients.camera[k % 16] += camera[k];
   }
+  backward_recycler().give_back(std::move(scratch));
 }
 
 void recycle(std::unique_ptr<RenderState> state) { state_recycler().give_back(std::move(state)); }

@@ -7,6 +7,8 @@
 
 #include "binning.h"
 #include "buffers.h"
+#include "profile.h"
+#include "trace.h"
 #include "types.h"
 
 namespace perse {
@@ -46,6 +48,8 @@ struct RenderState {
   AlignedBuffer<float> depths;
   AlignedBuffer<TileRect> rects;
   TileLists lists;
+  Traces traces;
+  StageTimes times;
   std::mutex in_use;  // passes with many channels rewrite the records
 };
 
@@ -53,11 +57,13 @@ struct RenderState {
 std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, float* alpha, const Projected& projected,
                                             int threads, const std::string& instruction_set);
 
+WorkCounts count_work(const RenderState& state);
+
 // Looks through the tiles of a forward call; see InspectJob. `seen` comes in as zeros.
 void render_inspect(RenderState& state, int32_t* median, uint8_t* seen);
 
-// Gradients, given those of the image and of alpha. The sums are made in an order that depends on the number of threads
-// of the forward call only, so results repeat bit by bit.
+// Gradients, given those of the image and of alpha. All sums are made in an order that does not depend on the threads, so
+// results repeat bit by bit.
 void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
                      const float* grad_image, const float* grad_alpha, const Gradients& gradients);
 

@@ -8,10 +8,15 @@
 //   >=, >, ==      comparisons -> Mask (false for NaN)
 //   load, store    from and to 64-byte aligned memory; load_any, store_any: from and to anywhere
 //   load_half      from aligned float16 (finite ones)
-//   min, max, sqrt, abs_negated (-|x|), round, reciprocal (about 22 bits), scale_by_power (x * 2^n, n integral)
-//   select(mask, a, b), any(mask), bits(mask)
+//   load_column    four floats, repeated in every group of four lanes
+//   load_each      four floats of each of width / 4 rows, a group of lanes each
+//   spread<k>      lane k of each group of four lanes, in all four
+//   min, max, sqrt, square_root (about 14 bits; NaN below zero), abs_negated (-|x|), round, reciprocal (about 22 bits)
+//   exp2           2^x, relative error below 5e-7; below -126 the result is meaningless and must be masked out
+//   select(mask, a, b), any(mask), bits(mask), mask_of(bits)
+//   bit_ranges(first, end, out): for each lane the integer whose bits [first, end) are set; both integral in [0, 16]
 //   sum(x), add_sums(values, destination): adds the lane sums of `row_size` vectors to a row of floats
-//   append_set_bits(bits, base, out) -> how many: writes base + i for each set bit i of the 16
+//   append_set_bits(set, base, out) -> how many: writes base + i for each bit i < 256 / width
 //
 // These headers, and everything a kernel file includes, must not use templates or inline functions of the C++ standard
 // library: the linker keeps one copy of such a function for the whole module, and it might keep the one compiled for
@@ -30,6 +35,26 @@
 #define PERSE_PREFETCH(address) ((void)0)
 #endif
 
+namespace perse {
+
+#if defined(__GNUC__)
+PERSE_INLINE int lowest_bit(uint64_t set) { return __builtin_ctzll(set); }
+#else
+PERSE_INLINE int lowest_bit(uint64_t set) {
+  int i = 0;
+  while (!((set >> i) & 1u)) ++i;
+  return i;
+}
+#endif
+
+// Coefficients of 2^x for small x, the best in relative error: on [-1/2, 1/2], on [-1/16, 1/16] and on [-1/32, 1/32].
+constexpr float kExp2Half[] = {1.000000072e+00f, 6.931469671e-01f, 2.402211972e-01f,
+                               5.550713290e-02f, 9.675541293e-03f, 1.327646680e-03f};
+constexpr float kExp2Sixteenth[] = {9.999999817e-01f, 6.931472085e-01f, 2.402640730e-01f, 5.549890047e-02f};
+constexpr float kExp2ThirtySecond[] = {1.f, 6.931878316e-01f, 2.402194625e-01f};
+
+}  // namespace perse
+
 #if defined(PERSE_USE_AVX512)
 #include "simd_avx512.h"
 #elif defined(PERSE_USE_AVX2)
@@ -44,17 +69,6 @@
 
 namespace perse {
 namespace PERSE_ISA {
-
-// 2^x. Relative error below 2e-7 for x in [-126, 127]; below that the result is meaningless and must be masked out.
-PERSE_INLINE Float exp2(Float x) {
-  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
-  Float p = f * 1.327646680e-03f + 9.675541293e-03f;
-  p = p * f + 5.550713290e-02f;
-  p = p * f + 2.402211972e-01f;
-  p = p * f + 6.931469671e-01f;
-  p = p * f + 1.000000072e+00f;
-  return scale_by_power(p, n);
-}
 
 PERSE_INLINE Float clamp(Float x, Float low, Float high) { return min(max(x, low), high); }
 

@@ -17,6 +17,10 @@ struct Mask {
   __m256 v;
 };
 
+// The bits of 2^(k / 8), less k << 20
+alignas(32) static const uint32_t kPowers[8] = {0x3f800000u, 0x3f7b95c2u, 0x3f7837f0u, 0x3f75fed7u,
+                                                0x3f7504f3u, 0x3f75672au, 0x3f7744fdu, 0x3f7ac0c7u};
+
 PERSE_INLINE Float operator+(Float a, Float b) { return _mm256_add_ps(a.v, b.v); }
 PERSE_INLINE Float operator-(Float a, Float b) { return _mm256_sub_ps(a.v, b.v); }
 PERSE_INLINE Float operator*(Float a, Float b) { return _mm256_mul_ps(a.v, b.v); }
@@ -34,15 +38,22 @@ PERSE_INLINE void store_any(float* p, Float x) { _mm256_storeu_ps(p, x.v); }
 PERSE_INLINE Float load_half(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
+PERSE_INLINE Float load_column(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
+template <typename Row>
+PERSE_INLINE Float load_each(const Row* const* rows, int first) {
+  const auto part = [=](int i) { return _mm_load_ps(reinterpret_cast<const float*>(rows[i]) + first); };
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
+}
+template <int k>
+PERSE_INLINE Float spread(Float a) {
+  return _mm256_permute_ps(a.v, k * 0x55);
+}
 PERSE_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a.v, b.v); }
 PERSE_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a.v, b.v); }
 PERSE_INLINE Float sqrt(Float a) { return _mm256_sqrt_ps(a.v); }
+PERSE_INLINE Float square_root(Float a) { return _mm256_sqrt_ps(a.v); }
 PERSE_INLINE Float abs_negated(Float a) { return _mm256_or_ps(a.v, _mm256_set1_ps(-0.f)); }
 PERSE_INLINE Float round(Float a) { return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-PERSE_INLINE Float scale_by_power(Float a, Float n) {
-  __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), exponent));
-}
 PERSE_INLINE Float reciprocal(Float a) {
   Float r = _mm256_rcp_ps(a.v);
   return r * (2.f - a * r);
@@ -50,6 +61,21 @@ PERSE_INLINE Float reciprocal(Float a) {
 PERSE_INLINE Float select(Mask m, Float a, Float b) { return _mm256_blendv_ps(b.v, a.v, m.v); }
 PERSE_INLINE bool any(Mask m) { return _mm256_movemask_ps(m.v) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.v)); }
+PERSE_INLINE Mask mask_of(uint32_t bits) {
+  const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane), lane))};
+}
+
+// x = n + f with n a multiple of 1/8: 2^f by a cubic, 2^(n - floor(n)) from a table in a register. Shifted to the left,
+// the count of eighths has floor(n) in the exponent field, and below it the rest, which the table takes off again.
+PERSE_INLINE Float exp2(Float x) {
+  const Float shift = 1.5f * (1 << 20);  // so large that sums are multiples of 1/8, which the low bits count
+  Float shifted = x + shift, f = x - (shifted - shift);
+  __m256i eighths = _mm256_castps_si256(shifted.v);
+  __m256i fraction = _mm256_permutevar8x32_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(kPowers)), eighths);
+  Float power = _mm256_castsi256_ps(_mm256_add_epi32(fraction, _mm256_slli_epi32(eighths, 20)));
+  return power * (kExp2Sixteenth[0] + f * (kExp2Sixteenth[1] + f * (kExp2Sixteenth[2] + f * kExp2Sixteenth[3])));
+}
 
 PERSE_INLINE float sum(Float a) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
@@ -73,9 +99,16 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
   }
 }
 
-PERSE_INLINE int append_set_bits(uint32_t set, uint32_t base, uint32_t* out) {
+PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
+  const __m256i one = _mm256_set1_epi32(1);
+  __m256i below_end = _mm256_sllv_epi32(one, _mm256_cvtps_epi32(end.v));
+  __m256i below_first = _mm256_sllv_epi32(one, _mm256_cvtps_epi32(first.v));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(out), _mm256_sub_epi32(below_end, below_first));
+}
+
+PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
   int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(__builtin_ctz(set));
+  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
   return count;
 }
 

@@ -52,9 +52,19 @@ PERSE_INLINE Float load_half(const uint16_t* p) {
   const FloatVector value = as_float((half & 0x7fff) << 13) * 0x1p112f;
   return as_float(as_int(value) | ((half & 0x8000) << 16));
 }
+PERSE_INLINE Float load_column(const float* p) { return load(p); }
+template <typename Row>
+PERSE_INLINE Float load_each(const Row* const* rows, int first) {
+  return load(reinterpret_cast<const float*>(rows[0]) + first);
+}
+template <int k>
+PERSE_INLINE Float spread(Float a) {
+  return a.v[k];
+}
 PERSE_INLINE Float min(Float a, Float b) { return select(b > a, a, b); }
 PERSE_INLINE Float max(Float a, Float b) { return select(a > b, a, b); }
 PERSE_INLINE Float sqrt(Float a) { return FloatVector{sqrtf(a.v[0]), sqrtf(a.v[1]), sqrtf(a.v[2]), sqrtf(a.v[3])}; }
+PERSE_INLINE Float square_root(Float a) { return sqrt(a); }
 PERSE_INLINE Float abs_negated(Float a) { return as_float(as_int(a.v) | INT32_MIN); }
 PERSE_INLINE Float reciprocal(Float a) { return 1.f / a.v; }
 // Adding and subtracting 1.5 * 2^23 leaves the nearest integer. Float sums are never reassociated here.
@@ -63,6 +73,16 @@ PERSE_INLINE Float scale_by_power(Float a, Float n) {
   const Float bounded = max(min(n, 127.f), -126.f);  // a conversion out of range would be undefined
   return as_float(as_int(a.v) + (__builtin_convertvector(bounded.v, IntVector) << 23));
 }
+PERSE_INLINE Mask mask_of(uint32_t bits) {
+  const IntVector lane = {1, 2, 4, 8}, all = {};
+  return {((all + static_cast<int32_t>(bits)) & lane) == lane};
+}
+PERSE_INLINE Float exp2(Float x) {
+  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
+  Float p = kExp2Half[5];
+  for (int k = 4; k >= 0; --k) p = kExp2Half[k] + f * p;
+  return scale_by_power(p, n);
+}
 PERSE_INLINE float sum(Float a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 
 template <int row_size>
@@ -70,9 +90,13 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
   for (int k = 0; k < row_size; ++k) destination[k] += sum(values[k]);
 }
 
-PERSE_INLINE int append_set_bits(uint32_t set, uint32_t base, uint32_t* out) {
+PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
+  for (int i = 0; i < Float::width; ++i) out[i] = (1u << static_cast<int>(end.v[i])) - (1u << static_cast<int>(first.v[i]));
+}
+
+PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
   int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(__builtin_ctz(set));
+  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
   return count;
 }
 

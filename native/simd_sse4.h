@@ -39,9 +39,19 @@ PERSE_INLINE Float load_half(const uint16_t* p) {
   __m128 value = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
   return _mm_or_ps(value, _mm_castsi128_ps(sign));
 }
+PERSE_INLINE Float load_column(const float* p) { return _mm_load_ps(p); }
+template <typename Row>
+PERSE_INLINE Float load_each(const Row* const* rows, int first) {
+  return _mm_load_ps(reinterpret_cast<const float*>(rows[0]) + first);
+}
+template <int k>
+PERSE_INLINE Float spread(Float a) {
+  return _mm_shuffle_ps(a.v, a.v, k * 0x55);
+}
 PERSE_INLINE Float min(Float a, Float b) { return _mm_min_ps(a.v, b.v); }
 PERSE_INLINE Float max(Float a, Float b) { return _mm_max_ps(a.v, b.v); }
 PERSE_INLINE Float sqrt(Float a) { return _mm_sqrt_ps(a.v); }
+PERSE_INLINE Float square_root(Float a) { return _mm_sqrt_ps(a.v); }
 PERSE_INLINE Float abs_negated(Float a) { return _mm_or_ps(a.v, _mm_set1_ps(-0.f)); }
 PERSE_INLINE Float round(Float a) { return _mm_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 PERSE_INLINE Float scale_by_power(Float a, Float n) {
@@ -55,6 +65,17 @@ PERSE_INLINE Float reciprocal(Float a) {
 PERSE_INLINE Float select(Mask m, Float a, Float b) { return _mm_blendv_ps(b.v, a.v, m.v); }
 PERSE_INLINE bool any(Mask m) { return _mm_movemask_ps(m.v) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm_movemask_ps(m.v)); }
+PERSE_INLINE Mask mask_of(uint32_t bits) {
+  const __m128i lane = _mm_setr_epi32(1, 2, 4, 8);
+  return {_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lane), lane))};
+}
+
+PERSE_INLINE Float exp2(Float x) {
+  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
+  Float p = kExp2Half[5];
+  for (int k = 4; k >= 0; --k) p = kExp2Half[k] + f * p;
+  return scale_by_power(p, n);
+}
 
 PERSE_INLINE float sum(Float a) {
   __m128 pairs = _mm_add_ps(a.v, _mm_movehl_ps(a.v, a.v));
@@ -71,9 +92,16 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
   }
 }
 
-PERSE_INLINE int append_set_bits(uint32_t set, uint32_t base, uint32_t* out) {
+PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
+  alignas(16) float firsts[4], ends[4];
+  store(firsts, first);
+  store(ends, end);
+  for (int i = 0; i < Float::width; ++i) out[i] = (1u << static_cast<int>(ends[i])) - (1u << static_cast<int>(firsts[i]));
+}
+
+PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
   int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(__builtin_ctz(set));
+  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
   return count;
 }
 

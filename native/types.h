@@ -8,9 +8,7 @@
 namespace perse {
 
 constexpr int kTileSize = 16;        // pixels a side; a tile is drawn by one thread
-constexpr int kBlockSize = 4;        // pixels a side; a block is the unit that a Gaussian hits or misses
-constexpr int kBlocksPerTile = 16;   // 4 x 4
-constexpr int kPixelsPerBlock = 16;  // 4 x 4, row by row
+constexpr int kBlockWidth = 4;       // pixels; a block, 4 pixels wide, has one pixel for each lane of a vector
 constexpr int kMaxChunk = 8;         // channels blended in one pass
 constexpr int kGradientRow = 16;     // floats in a gradient row: 6 of shape and place, up to 8 channels, 2 unused
 constexpr int kPrefetch = 16;        // tile lists are this much longer than used, so that look-ahead stays inside
@@ -41,13 +39,15 @@ struct ViewOptions {
 };
 
 // A projected Gaussian as the tiles read it: one cache line. Its alpha at (mean_x + dx, mean_y + dy) is
-// 2^(log2_opacity + xx dx^2 + xy dx dy + yy dy^2); (xx, xy, yy) is negative definite and holds the factor log2(e).
+//   2^(log2_opacity + fall_x dx^2 + fall_y (dy - slope dx)^2),
+// a sum of squares, so that long thin ellipses do not cancel: the best dy for a given dx is slope * dx.
 struct alignas(64) Record {
   float mean_x, mean_y;
-  float xx, xy, yy;
+  float slope;           // covariance xy / xx
+  float tip;             // dx of the point of the ellipse "alpha = 1/255" that has the largest dy
   float log2_opacity;
-  float ridge_y;  // for a given dx, alpha is largest at dy = ridge_y * dx
-  float ridge_x;  // for a given dy, alpha is largest at dx = ridge_x * dy
+  float fall_x, fall_y;  // negative, with the factor log2(e) / 2
+  float narrowness;      // -1 / fall_y
   float channel[kMaxChunk];
 };
 
@@ -79,7 +79,6 @@ struct TileJob {
   const Record* records;
   const uint32_t* list;        // Gaussians of each tile, near to far
   const uint32_t* tile_begin;  // [tiles + 1] into list
-  uint32_t* tile_end;          // [tiles] behind the last Gaussian that any pixel saw; forward writes it
   const float* background;     // [channel_count]
   float* image;                // [H, W, channel_count]; forward writes it
   float* alpha;                // [H, W]; forward writes it
@@ -87,18 +86,32 @@ struct TileJob {
   const float* grad_alpha;     // backward only, like alpha; null in all passes but the first
 };
 
+// A Gaussian that was blended into at least one pixel of a tile.
+struct Drawn {
+  uint32_t id;
+  uint32_t hits;  // in how many blocks
+};
+
+// What the forward pass over a tile leaves to later passes: who was drawn, near to far, and where. Later passes need
+// neither search nor test again. A hit is the number of a block << 16 | one bit for each of its pixels.
+struct Trace {
+  Drawn* drawn;
+  uint32_t* hits;  // of all `drawn`, one after another
+  uint32_t drawn_count, hit_count;
+  uint32_t visited, tested;  // list entries looked at, and blocks blended or found empty: for profiles only
+};
+
 // What the pixels saw: a second, cheaper walk through the tiles. Either output may be null.
 struct InspectJob {
   int width, height, tiles_x;
   const Record* records;
-  const uint32_t *list, *tile_begin, *tile_end;  // as in TileJob
   int32_t* median;                               // [H, W] Gaussian at which transmittance falls to 1/2; -1 if none
   uint8_t* seen;                                 // [N] set to 1 for Gaussians that were blended into any pixel
 };
 
 struct UnprojectJob {
   ProjectJob input;            // records, rects are not used
-  const float* gradient_rows;  // [N, kGradientRow], see backward.h
+  const float* gradient_rows;  // [end - begin, kGradientRow], see backward.h
   float* grad_means;           // out [N, 3]
   float* grad_quats;           // out [N, 4]
   float* grad_scales;          // out [N, 3]
@@ -111,12 +124,14 @@ struct Kernel {
   const char* name;
   // Projects Gaussians [begin, end); begin is a multiple of 16.
   void (*project)(const ProjectJob& job, int begin, int end);
-  // Draws one tile, for passes of up to 3, 4 and 8 channels.
-  void (*forward_tile[3])(const TileJob& job, int tile);
+  int blocks_per_tile;
+  // Draws one tile, for passes of up to 3, 4 and 8 channels. The trace has room for all entries of the tile's list, and
+  // for blocks_per_tile hits each.
+  void (*forward_tile[3])(const TileJob& job, int tile, Trace& trace);
   // Looks through one tile that was drawn.
-  void (*inspect_tile)(const InspectJob& job, int tile);
-  // Adds the gradients of one tile to rows[Gaussian * kGradientRow].
-  void (*backward_tile[3])(const TileJob& job, int tile, float* rows);
+  void (*inspect_tile)(const InspectJob& job, int tile, const Trace& trace);
+  // Writes a gradient row for each Gaussian drawn in the tile; passes after the first add to what is there.
+  void (*backward_tile[3])(const TileJob& job, int tile, const Trace& trace, float* rows);
   // Gradient rows to gradients of the inputs, for Gaussians [begin, end). If camera_sums is not null, adds to it
   // the gradient of viewmat's upper three rows [12] and of fx, fy, cx, cy [4].
   void (*unproject)(const UnprojectJob& job, int begin, int end, double* camera_sums);
