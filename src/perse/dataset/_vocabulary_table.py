@@ -35,6 +35,8 @@ class Table:
     """Pairs of word sets that contradict each other: no prompt takes a word from both."""
     alone: frozenset[str] = frozenset()
     """Words that say everything by themselves ("bald")."""
+    settles: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Words with the names of choices that nobody makes beside them: an "afro" has no curl to choose."""
 
 
 def clash(left: str, right: str) -> tuple[frozenset[str], frozenset[str]]:

@@ -5,34 +5,28 @@ A word appears once in its category, so words can be given in any order. Only wo
 """
 
 from perse.dataset._vocabulary_face import FACE
-from perse.dataset._vocabulary_table import Axis, Table
+from perse.dataset._vocabulary_hair import HAIR
+from perse.dataset._vocabulary_table import Table
 from perse.dataset._vocabulary_worn import WORN
 
 TABLES: dict[str, Table] = {
     **FACE,
     **WORN,
-    "hair": Table(
-        verb="with",
-        noun="hair",
-        axes=(
-            Axis("length", ("short", "medium", "long", "bald")),
-            Axis("curl", ("straight", "wavy", "curly")),
-            Axis(
-                "colour", ("black", "brown", "chestnut", "blond", "platinum", "red", "grey", "pink", "blue")
-            ),
-        ),
-        nouns={"bald": "bald head"},
-        plural=frozenset({"hair"}),
-        alone=frozenset({"bald"}),
-    ),
+    "hair": HAIR,
 }
 
 SYNONYMS: dict[str, str] = {
     "blonde": "blond",
     "fair": "blond",
     "golden": "gold",
-    "ginger": "red",
-    "auburn": "chestnut",
+    "copper": "ginger",
+    "silver": "grey",
+    "medium": "shoulder-length",
+    "bob": "chin-length",
+    "fringe": "fringed",
+    "bangs": "fringed",
+    "kinky": "coily",
+    "shaved": "bald",
     "brunette": "brown",
     "gray": "grey",
     "mustache": "moustache",

@@ -7,12 +7,11 @@ contradictions, and says exactly what the studio draws.
 from __future__ import annotations
 
 import difflib
-import itertools
 import random
 import re
 from functools import cache
 
-from perse.dataset._vocabulary_table import Table
+from perse.dataset._vocabulary_table import Axis, Table
 from perse.dataset._vocabulary_tables import DEMO, FILLERS, SYNONYMS, TABLES
 from perse.dataset.labels import CATEGORIES
 from perse.dataset.records import Attribute
@@ -73,15 +72,17 @@ def demo_attributes() -> tuple[Attribute, ...]:
 @cache
 def _all(category: str) -> tuple[Attribute, ...]:
     table = TABLES[category]
-    choices = []
-    for axis in table.axes:
-        words = tuple(w for w in axis.words if w not in table.alone)
-        choices.append(((None,) if axis.optional else ()) + words)
-    found: list[tuple[str, ...]] = [(word,) for word in sorted(table.alone)]
-    for row in itertools.product(*choices):
-        adjectives = tuple(word for word in row if word is not None)
-        if adjectives and not _clashing(table, adjectives):
-            found.append(adjectives)
+    settled = frozenset().union(*table.settles.values())
+    rows: list[tuple[str, ...]] = [()]
+    for axis in table.axes:  # contradictions are dropped as soon as they appear: all rows would be too many
+        words: list[tuple[str, ...]] = [(word,) for word in axis.words if word not in table.alone]
+        if axis.optional or axis.name in settled:
+            words.insert(0, ())
+        longer = (row + word for row in rows for word in words)
+        rows = [row for row in longer if not _clashing(table, row) and not _needless(table, row)]
+    found = [(word,) for word in sorted(table.alone)] + [
+        row for row in rows if row and not _missing(table, row)
+    ]
     return tuple(Attribute(category, _prompt(table, words), words) for words in found)
 
 
@@ -148,14 +149,35 @@ def _check(text: str, category: str, table: Table, adjectives: tuple[str, ...]) 
     clash = _clashing(table, adjectives)
     if clash:
         raise PerseError(f'"{text}": "{clash[0]}" and "{clash[1]}" contradict each other for {category}.')
-    for axis in table.axes:
-        if not axis.optional and not any(word in axis.words for word in adjectives):
-            words = [w for w in axis.words if w not in table.alone]
-            example = _prompt_words(table, [w for w in adjectives] + [words[0]])
-            raise PerseError(
-                f'"{text}" does not say the {axis.name} of the {category}. '
-                f'Add one of {", ".join(words)} (for instance "{" ".join(example)}").'
-            )
+    needless = _needless(table, adjectives)
+    if needless:
+        raise PerseError(f'"{text}": leave "{needless[1]}" out, "{needless[0]}" says it already.')
+    for axis in _missing(table, adjectives):
+        words = [w for w in axis.words if w not in table.alone]
+        example = _prompt_words(table, [w for w in adjectives] + [words[0]])
+        raise PerseError(
+            f'"{text}" does not say the {axis.name} of the {category}. '
+            f'Add one of {", ".join(words)} (for instance "{" ".join(example)}").'
+        )
+
+
+def _missing(table: Table, adjectives: tuple[str, ...]) -> list[Axis]:
+    """The choices that these words leave open and that must be made."""
+    settled = frozenset().union(*(table.settles.get(word, ()) for word in adjectives))
+    return [
+        axis
+        for axis in table.axes
+        if not axis.optional and axis.name not in settled and not any(w in axis.words for w in adjectives)
+    ]
+
+
+def _needless(table: Table, adjectives: tuple[str, ...]) -> tuple[str, str] | None:
+    """A word and another whose choice it settles, if there are such."""
+    for word in adjectives:
+        for other in adjectives:
+            if other != word and _axis_of(table, other) in table.settles.get(word, ()):
+                return word, other
+    return None
 
 
 def _clashing(table: Table, adjectives: tuple[str, ...]) -> tuple[str, str] | None:

@@ -36,6 +36,11 @@ class Density:
         total = np.bincount(flat, areas, minlength=int(np.prod(shape))).reshape(shape)
         return Density(origin, cell, ndimage.gaussian_filter(total / cell**3, blur))
 
+    def at(self, points: Array) -> Array:
+        """Optical depth a metre [N] at points [N, 3]."""
+        cells = (points - self.origin) / self.cell - 0.5
+        return ndimage.map_coordinates(self.values, cells.T, order=1, mode="constant")
+
     def depth(self, points: Array, direction: Array, start: float = 1.2, steps: int = 12) -> Array:
         """Optical depth [N] from points along a unit direction, beginning ``start`` cells away."""
         total = np.zeros(len(points))

@@ -62,14 +62,16 @@ class Body:
         _, near = self._tree.query(x)
         return ((x - self.points[near]) * self.normals[near]).sum(1), near
 
-    def push_out(self, x: Array, margin: Array | float) -> Array:
+    def push_out(self, x: Array, margin: Array | float, cling: Array | float = 0.0) -> Array:
         """Points moved along the nearest normal until they are ``margin`` metres outside.
 
-        Only points near the surface are moved, and at most 2 cm: far from it, its normals say nothing.
+        Only points near the surface are moved, and at most 2 cm: far from it, its normals say nothing. Points
+        that are farther out than ``margin`` come back by the share ``cling``.
         """
         distance, near = self._tree.query(x)
         height = ((x - self.points[near]) * self.normals[near]).sum(1)
-        push = np.clip(margin - height, 0.0, 0.02) * (1 - smoothstep(distance, 0.03, 0.06))
+        push = np.clip(margin - height, -0.02, 0.02) * (1 - smoothstep(distance, 0.03, 0.06))
+        push = np.where(push < 0, cling * push, push)
         return x + push[:, None] * self.normals[near]
 
 

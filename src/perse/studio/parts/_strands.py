@@ -45,24 +45,50 @@ def segments_of(strands: Array, width: float | Array, taper: float = 0.5, overla
     ``width`` is sigma across in metres (one, or one a strand [S]); it shrinks by ``taper`` towards the tip.
     """
     count, points = strands.shape[:2]
-    step = strands[:, 1:] - strands[:, :-1]
-    length = np.linalg.norm(step, axis=2)  # [S, M - 1]
-    tangents = unit(step).reshape(-1, 3)
     along = (np.arange(points - 1) + 0.5) / (points - 1)
     across = np.broadcast_to(np.asarray(width, float).reshape(-1, 1), (count, 1)) * (1 - taper * along)[None]
+    return segments_between(
+        strands[:, :-1].reshape(-1, 3),
+        strands[:, 1:].reshape(-1, 3),
+        across.ravel(),
+        np.tile(along, count),
+        np.repeat(np.arange(count), points - 1),
+        overlap,
+    )
+
+
+def segments_between(
+    start: Array, end: Array, across: Array, along: Array, strand: NDArray[np.int64], overlap: float = 0.58
+) -> Segments:
+    """Gaussians from ``start`` [N, 3] to ``end`` [N, 3], ``across`` [N] metres of sigma wide."""
+    step = end - start
+    tangents = unit(step)
     side = np.where(np.abs(tangents[:, 1:2]) < 0.9, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
     side = unit(np.cross(tangents, side))
     frames = np.stack([tangents, side, np.cross(tangents, side)], -1)
-    quats = matrix_to_quat(torch.from_numpy(frames)).numpy()
-    scales = np.stack([(length * overlap).ravel(), across.ravel(), across.ravel()], 1)
+    length = np.linalg.norm(step, axis=1) * overlap
     return Segments(
-        means=((strands[:, 1:] + strands[:, :-1]) / 2).reshape(-1, 3),
-        quats=quats,
-        scales=np.maximum(scales, 2e-5),
+        means=(start + end) / 2,
+        quats=matrix_to_quat(torch.from_numpy(frames)).numpy(),
+        scales=np.maximum(np.stack([length, across, across], 1), 2e-5),
         tangents=tangents,
-        along=np.tile(along, count),
-        strand=np.repeat(np.arange(count), points - 1),
+        along=along,
+        strand=strand,
     )
+
+
+def points_along(strands: Array, strand: NDArray[np.int64], t: Array) -> tuple[Array, Array]:
+    """Points and unit tangents [N, 3] at shares ``t`` [N] of the smooth curves through polylines [S, M, 3]."""
+    last = strands.shape[1] - 1
+    at = np.clip(t, 0, 1) * last
+    low = np.minimum(at.astype(np.int64), last - 1)
+    u = (at - low)[:, None]
+    slopes = np.gradient(strands, axis=1)
+    a, b = strands[strand, low], strands[strand, low + 1]
+    da, db = slopes[strand, low], slopes[strand, low + 1]
+    rise = b - a
+    c2, c3 = 3 * rise - 2 * da - db, da + db - 2 * rise
+    return a + u * (da + u * (c2 + u * c3)), unit(da + u * (2 * c2 + 3 * u * c3))
 
 
 def lock_of(roots: Array, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
