@@ -1,4 +1,9 @@
-"""Reading and writing files safely: whole or not at all, bounded reads, no pickle, no way out of a folder."""
+"""Reading and writing files safely: whole or not at all, bounded reads, no pickle, no way out of a folder.
+
+numpy and Pillow are imported by what needs them: the command line writes JSON without waiting for either.
+"""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,12 +12,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from PIL import Image
+from typing import IO, TYPE_CHECKING, Any
 
 from perse.errors import PerseError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_JSON_BYTES = 32 << 20
 MAX_ARRAY_BYTES = 2 << 30
@@ -93,12 +98,18 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write uint8 [H, W] or [H, W, 3] as PNG, atomically."""
+    import numpy as np
+    from PIL import Image
+
     picture = Image.fromarray(np.ascontiguousarray(image))
     write_atomic(path, lambda file: picture.save(file, format="PNG"))
 
 
 def read_png(path: Path, what: str, *, channels: int) -> np.ndarray:
     """Read a PNG of at most 8192 x 8192 pixels: [H, W] for 1 channel, [H, W, 3] for 3; uint8."""
+    import numpy as np
+    from PIL import Image
+
     require_file(path, what, 256 << 20)
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -113,12 +124,16 @@ def read_png(path: Path, what: str, *, channels: int) -> np.ndarray:
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed npz without pickles, atomically."""
+    import numpy as np
+
     plain = dict(arrays)
     write_atomic(path, lambda file: np.savez_compressed(file, allow_pickle=False, **plain))
 
 
 def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     """All arrays of an npz; the unpacked size is checked before anything is unpacked, pickles are refused."""
+    import numpy as np
+
     require_file(path, what, MAX_ARRAY_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:

@@ -27,6 +27,7 @@ from tyro.conf import (
 from perse import __version__
 from perse.commands import DatasetConfig, TrackConfig
 from perse.errors import PerseError
+from perse.evaluate import EvaluateConfig
 from perse.pipeline import BuildConfig, RenderConfig
 
 USER_ERROR = 2
@@ -62,6 +63,19 @@ class Render(RenderConfig):
         from perse.pipeline import render
 
         print(render(_plain(RenderConfig, self, looks=parse_looks(self.set))))
+
+
+@dataclass(frozen=True)
+class Evaluate(EvaluateConfig):
+    """Measure an avatar: unseen poses, leakage, looks between learned ones; against unseen edits and real faces."""
+
+    avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
+    """Folder of a built avatar, such as runs/demo/avatar."""
+
+    def run(self) -> None:
+        from perse.evaluate import evaluate
+
+        evaluate(_plain(EvaluateConfig, self))
 
 
 @dataclass(frozen=True)
@@ -145,6 +159,7 @@ class Assets:
 Command = (
     Annotated[Build, subcommand("build")]
     | Annotated[Render, subcommand("render")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]
     | Annotated[Assets, subcommand("assets")]
