@@ -2,23 +2,41 @@
 
 from perse.dataset._vocabulary_table import Axis, Table, clash
 
+_BEARDS = {
+    "stubble": "stubble",
+    "goatee": "goatee",
+    "van dyke": "van dyke beard",
+    "circle beard": "circle beard",
+    "soul patch": "soul patch",
+    "chin curtain": "chin curtain",
+    "mutton chops": "mutton chops",
+    "sideburns": "sideburns",
+    "moustache": "moustache",
+    "pencil moustache": "pencil moustache",
+    "handlebar moustache": "handlebar moustache",
+    "walrus moustache": "walrus moustache",
+}
+_MOUSTACHES = "moustache, pencil moustache, handlebar moustache, walrus moustache"
+
 FACE: dict[str, Table] = {
     "beard": Table(
         verb="with",
         noun="beard",
         axes=(
             Axis("length", ("short", "long"), optional=True),
-            Axis("style", ("full", "goatee", "moustache", "stubble", "chin curtain")),
-            Axis("colour", ("black", "brown", "blond", "red", "grey", "white")),
+            Axis("grooming", ("trimmed", "bushy", "sparse"), optional=True),
+            Axis("style", ("full", *_BEARDS)),
+            Axis("colour", ("black", "brown", "blond", "red", "grey", "white", "salt-and-pepper")),
         ),
-        nouns={
-            "goatee": "goatee",
-            "moustache": "moustache",
-            "stubble": "stubble",
-            "chin curtain": "chin curtain",
-        },
-        plural=frozenset({"stubble"}),
-        clashes=(clash("short, long", "stubble, moustache"),),
+        nouns=_BEARDS,
+        plural=frozenset({"stubble", "mutton chops", "sideburns"}),
+        clashes=(
+            clash("short, long", "stubble, soul patch, sideburns, " + _MOUSTACHES),
+            clash("trimmed, bushy", "stubble, soul patch, sideburns, " + _MOUSTACHES),
+            clash("sparse", "soul patch, sideburns, van dyke, " + _MOUSTACHES),
+            clash("long", "trimmed, sparse"),
+            clash("short", "bushy, trimmed, sparse"),
+        ),
     ),
     "eyebrows": Table(
         verb="with",

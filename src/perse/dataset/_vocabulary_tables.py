@@ -30,6 +30,8 @@ SYNONYMS: dict[str, str] = {
     "brunette": "brown",
     "gray": "grey",
     "mustache": "moustache",
+    "patchy": "sparse",
+    "shaggy": "bushy",
     "cap": "baseball cap",
     "polo-neck": "turtleneck",
     "turtle neck": "turtleneck",

@@ -16,7 +16,7 @@ from perse.errors import PerseError
 from perse.studio.parts._params import Params
 from perse.studio.puppet import Puppet
 
-__all__ = ["ORDER", "Params", "apply", "apply_all", "build", "params_of"]
+__all__ = ["ORDER", "Params", "absent", "apply", "apply_all", "build", "params_of"]
 
 ORDER = ("nose", "mouth", "eyebrows", "beard", "clothes", "hair", "earrings", "headphones", "hat")
 """In which order several edits are made: what is worn comes after the hair it presses."""
@@ -43,6 +43,12 @@ def apply_all(puppet: Puppet, attributes: Iterable[Attribute], seed: int, *, det
 def params_of(attribute: Attribute) -> Params:
     """The attribute as a point in its category's space of looks."""
     return _module(attribute.category).params_from(attribute.adjectives)
+
+
+def absent(params: Params, category: str) -> Params | None:
+    """The look without the part from which ``params`` grows, or None where the part cannot shrink to nothing."""
+    make = getattr(_module(category), "absent", None)
+    return None if make is None else make(params)
 
 
 def build(puppet: Puppet, category: str, params: Any, seed: int, *, detail: float = 1.0) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from perse.head import PARTS
+from perse.studio._mouth import inner_faces
 from perse.studio.groups import Skinned
 from perse.studio.puppet import Puppet
 from perse.studio.regions import IBUG68
@@ -147,12 +148,18 @@ class Sitter:
             normals.append(facing * np.sign((facing * out).sum(1, keepdims=True) + 1e-12))
         return Body(np.concatenate(points), np.concatenate(normals))
 
+    @cached_property
+    def outer_faces(self) -> NDArray[np.int64]:
+        """Triangles of the skin that do not line the mouth: where hair can grow."""
+        inside = inner_faces(self.puppet.head, self.puppet.regions)
+        return self.skin_faces[~inside[self.skin_faces]]
+
     def grow_roots(self, density: Callable[[Array], Array], count: int, rng: np.random.Generator) -> Roots:
-        """``count`` roots on the skin, area-uniform times ``density`` (template points [M, 3] -> 0..1).
+        """``count`` roots on the outer skin, area-uniform times ``density`` (template points [M, 3] -> 0..1).
 
         Roots come in random order, so that the first few are spread like all.
         """
-        corners = self.faces[self.skin_faces]
+        corners = self.faces[self.outer_faces]
         at_centre = density(self.template[corners].mean(1))
         at_corners = density(self.template)[corners].max(1)
         bound = np.maximum(at_centre, at_corners)  # [F] at least the density anywhere in the triangle
@@ -175,11 +182,11 @@ class Sitter:
                 break
         pick = np.concatenate([f[0] for f in found])[:count]
         bary = np.concatenate([f[1] for f in found])[:count]
-        return self.roots_at(self.skin_faces[pick], bary)
+        return self.roots_at(self.outer_faces[pick], bary)
 
     def roots_behind(self, places: Array) -> Roots:
         """The roots on the face straight behind template points [N, 3], seen from the front."""
-        corners = self.template[self.faces[self.skin_faces]]  # [F, 3, 3]
+        corners = self.template[self.faces[self.outer_faces]]  # [F, 3, 3]
         towards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
         front = np.flatnonzero(towards & (corners[..., 2].mean(1) > places[:, 2].min() - 0.02))
         a, b, c = corners[front, :, :2].swapaxes(0, 1)
@@ -192,7 +199,7 @@ class Sitter:
         best = bary.min(-1).argmax(1)  # the triangle that holds the point, or the nearest to do so
         rows = np.arange(len(places))
         inside = np.clip(bary[rows, best], 0, 1)
-        return self.roots_at(self.skin_faces[front[near[rows, best]]], inside / inside.sum(1, keepdims=True))
+        return self.roots_at(self.outer_faces[front[near[rows, best]]], inside / inside.sum(1, keepdims=True))
 
     def roots_at(self, face: NDArray[np.int64], bary: Array) -> Roots:
         """The roots at given places of the surface."""

@@ -1,76 +1,149 @@
-"""Beards: hairs rooted in the skin, so that they ride on the moving jaw and lips; stubble is many short ones."""
+"""Beards: hairs rooted in the skin, so that they ride on the moving jaw and lips; stubble is many short ones.
+
+Every hair has a fixed root, rank and character; a look decides up to which rank hairs grow in each zone and how
+long. So two looks with one seed share their hairs, and a beard grows out of the bare skin without dissolving.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from perse.studio.groups import SurfaceDiscs
+from perse.studio.groups import Rooted, SurfaceDiscs
 from perse.studio.parts import _colours
+from perse.studio.parts._beard_places import ZONES, BeardMap, Zones
 from perse.studio.parts._params import Params
 from perse.studio.parts._shade import Density, hair_light, segment_areas, self_shadow, tint_skin
-from perse.studio.parts._sitter import Array, Roots, Sitter, regions_mask, smoothstep, unit, wander
+from perse.studio.parts._sitter import Array, Roots, Sitter, smoothstep, tensor, unit, wander
 from perse.studio.parts._strands import Segments, gather, lock_of, rooted, segments_of
 from perse.studio.puppet import Puppet
-from perse.studio.regions import LIPS_OUTER
 
 GROUP = "beard"
+Index = NDArray[np.int64]
+HAIRS = 24_000
+"""Hairs of a beard everywhere at density 1."""
+SILVER = np.array([0.50, 0.49, 0.47])
+"""What greying hairs turn to."""
+REBIND = 0.007
+"""Metres from the skin up to which a piece of hair follows the skin beside it, not that at its root."""
 
 
 @dataclass(frozen=True)
 class BeardParams(Params):
-    """A beard as numbers. The four places (0 to 1) say where it grows."""
+    """A beard as numbers. The nine zones (0 to 1) say where it grows."""
 
     moustache: float = 1.0
+    soul: float = 1.0
+    """The small patch below the lower lip."""
     chin: float = 1.0
     """The chin and below it."""
+    beside: float = 1.0
+    """The strips beside the mouth that join moustache and chin."""
+    sideburns: float = 1.0
+    """In front of the ears."""
+    strap: float = 1.0
+    """Along the jaw on both sides of the chin."""
     jaw: float = 1.0
-    """Along the jaw up to the ears."""
+    """Along the jaw from there to the ears."""
+    flank: float = 1.0
+    """Between mouth, chin and strap."""
     cheeks: float = 1.0
     """The lower cheeks between moustache and jaw."""
-    length: float = 0.010
+    density: float = 0.62
+    """Share of the hairs that grow."""
+    length: float = 0.0095
     """Metres of the longest hairs."""
-    chin_length: float = 1.0
+    chin_length: float = 1.2
     """Length at the chin relative to the rest."""
-    hairs: float = 15000.0
-    """Hairs of a full beard; patches grow their share."""
-    width: float = 0.00027
+    lip_length: float = 0.8
+    """Length of the moustache relative to the rest."""
+    band: float = 0.030
+    """Metres above the lip to which a moustache reaches (little: a pencil moustache)."""
+    over: float = 0.0
+    """1: the moustache hangs over the upper lip, never over the opening of the mouth."""
+    handle: float = 0.0
+    """1: the moustache's ends are long and turned up."""
+    width: float = 0.00020
     """Sigma across a hair in metres."""
-    lift: float = 0.5
+    lift: float = 0.30
     """How far hairs stand off the skin."""
-    locks: float = 0.45
+    wild: float = 0.10
+    """How much hairs disagree on their direction."""
+    locks: float = 0.40
     """How much hairs gather at the tip."""
-    tint: float = 0.55
+    trim: float = 0.0
+    """1: sharp borders and even lengths."""
+    tint: float = 0.50
     """How much the skin below takes the colour of the hair."""
-    opacity: float = 0.85
+    opacity: float = 0.62
+    grey: float = 0.0
+    """Share of hairs that have turned grey."""
     red: float = 0.27
     green: float = 0.165
     blue: float = 0.10
 
 
+def _only(*zones: str, **more: float) -> BeardParams:
+    """A beard in some zones, the others bare."""
+    return BeardParams(**{zone: float(zone in zones) for zone in ZONES}, **more)
+
+
 _STYLES: dict[str, BeardParams] = {
     "full": BeardParams(),
-    "goatee": BeardParams(jaw=0.0, cheeks=0.0, length=0.010, chin_length=1.4),
-    "moustache": BeardParams(chin=0.0, jaw=0.0, cheeks=0.0, length=0.010),
-    "chin curtain": BeardParams(moustache=0.0, cheeks=0.25, length=0.011),
     "stubble": BeardParams(
-        length=0.0011, hairs=20000, width=0.00009, lift=0.75, locks=0.0, tint=0.34, opacity=0.36
+        length=0.0019, density=0.90, width=0.00007, lift=0.45, locks=0.0, tint=0.33, opacity=0.17,
+        chin_length=1.0, lip_length=1.0,
     ),
-}
-_LENGTH = {"short": 0.5, "long": 1.9}
+    "goatee": _only("soul", "chin", chin_length=1.6, locks=0.5),
+    "van dyke": _only("moustache", "soul", "chin", chin_length=1.7, lip_length=0.9, handle=0.25, locks=0.55),
+    "circle beard": _only("moustache", "soul", "chin", "beside", length=0.0075, chin_length=1.1),
+    "soul patch": _only("soul", length=0.0080, density=0.8),
+    "chin curtain": _only("chin", "strap", "jaw", "sideburns", length=0.0100, chin_length=1.25),
+    "mutton chops": _only("sideburns", "jaw", "cheeks", length=0.0110, density=0.66, locks=0.5),
+    "sideburns": _only("sideburns", length=0.0060, density=0.66),
+    "moustache": _only("moustache", length=0.0100, lip_length=1.0, density=0.78),
+    "pencil moustache": _only(
+        "moustache", length=0.0048, lip_length=1.0, density=0.85, band=0.0040, trim=0.8, wild=0.05, tint=0.60
+    ),
+    "handlebar moustache": _only("moustache", length=0.0115, lip_length=1.0, density=0.80, handle=1.0, locks=0.75),
+    "walrus moustache": _only("moustache", length=0.0150, lip_length=1.0, density=0.95, over=1.0, lift=0.42),
+}  # fmt: skip
+_LENGTH = {"short": (0.55, 1.0), "long": (1.9, 1.35)}
+"""Words for the length: factors of ``length`` and ``chin_length``."""
+SALT_AND_PEPPER = (0.115, 0.105, 0.10)
 
 
 def params_from(adjectives: Sequence[str]) -> BeardParams:
     """The beard of the words, e.g. ("full", "brown")."""
-    style = next((w for w in adjectives if w in _STYLES), "full")
-    scale = next((_LENGTH[w] for w in adjectives if w in _LENGTH), 1.0)
+    params = _STYLES[next((w for w in adjectives if w in _STYLES), "full")]
+    scale, stretch = next((_LENGTH[w] for w in adjectives if w in _LENGTH), (1.0, 1.0))
+    params = params.but(length=params.length * scale, chin_length=params.chin_length * stretch)
+    if "bushy" in adjectives:
+        params = params.but(
+            length=1.25 * params.length,
+            density=1.25 * params.density,
+            lift=0.55,
+            wild=0.20,
+            locks=0.3,
+            width=0.00023,
+        )
+    if "trimmed" in adjectives:
+        params = params.but(length=0.60 * params.length, trim=1.0, wild=0.05, lift=0.22, tint=0.58)
+    if "sparse" in adjectives:
+        params = params.but(density=0.30 * params.density, tint=0.45 * params.tint)
+    if "salt-and-pepper" in adjectives:
+        return params.painted(SALT_AND_PEPPER).but(grey=0.45)
     colour = next((w for w in adjectives if w in _colours.HAIR), "brown")
-    params = _STYLES[style].painted(_colours.HAIR[colour])
-    stretched = 1.0 + 0.35 * max(scale - 1.0, 0.0)
-    return params.but(length=params.length * scale, chin_length=params.chin_length * stretched)
+    return params.painted(_colours.HAIR[colour])
+
+
+def absent(params: BeardParams) -> BeardParams:
+    """The bare skin from which a beard of this look grows."""
+    return params.but(length=0.0, density=0.0, tint=0.0)
 
 
 def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 1.0) -> None:
@@ -81,158 +154,182 @@ def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 
 def build(puppet: Puppet, params: BeardParams, seed: int, detail: float = 1.0) -> None:
     """Grow a beard; ``detail`` scales the number of hairs."""
     sitter = Sitter(puppet)
-    rng = np.random.default_rng([seed, 11])
-    where = _Where(sitter, params)
-    everywhere = _Where(sitter, BeardParams())
-    share = where.area(sitter) / max(everywhere.area(sitter), 1e-9)
-    count = max(12, round(params.hairs * share * detail))
-    roots = sitter.grow_roots(where.density, count, rng)
-    hairs = _grow(sitter, params, roots, where, rng)
-    width = params.width * (0.6 + 0.4 * where.density(roots.template)) / np.sqrt(min(detail, 1.0))
-    segments = segments_of(hairs, width, taper=0.55, overlap=0.6)
-    colours = _colour(sitter, params, segments, roots, rng)
-    puppet.add(GROUP, rooted(puppet, segments, roots, colours, params.opacity, "beard"))
-    _tint(sitter, params, where)
+    places = BeardMap(sitter)
+    plan = _Plan.draw(sitter, places, max(40, round(HAIRS * detail)), seed)
+    zones = places.zones(plan.roots.template, params.band, params.trim)
+    cover = _cover(params, zones)
+    wanted = cover * params.density * (1 + 0.45 * zones.upper)  # a moustache is denser than the rest
+    grown = np.clip((wanted - plan.rank) / 0.08, 0, 1)
+    _tint(sitter, params, places)
+    rows = np.flatnonzero((grown > 0) & (params.length > 1e-4))
+    if not len(rows):
+        puppet.remove(GROUP)
+        return
+    hairs = _grow(params, places, plan, zones, cover, rows, grown[rows])
+    fine = (0.55 + 0.45 * cover[rows]) / np.sqrt(min(detail, 1.0))
+    segments = segments_of(hairs, params.width * fine, taper=0.6, overlap=0.6)
+    roots = plan.roots.take(rows)
+    colours = _colour(sitter, params, segments, roots, plan, rows)
+    group = _bind(puppet, segments, plan.roots, rows, colours, params, places)
+    fade = (grown[rows] * (0.30 + 0.70 * np.sqrt(cover[rows])))[segments.strand] * (
+        1 - 0.5 * segments.along**3
+    )
+    puppet.add(GROUP, replace(group, opacities=group.opacities * tensor(fade)))
 
 
-class _Where:
-    """Where a beard of some style grows, as a density on the template head."""
+def _cover(params: BeardParams, zones: Zones) -> Array:
+    """0..1 how densely hair grows at the zones' points, for a look."""
+    total = sum(getattr(params, name) * share for name, share in zones.share.items())
+    return np.clip(np.asarray(total), 0, 1) ** (1.7 - 0.9 * params.trim)
 
-    def __init__(self, sitter: Sitter, params: BeardParams) -> None:
-        self.params = params
-        marks = sitter.marks68
-        self._lips = cKDTree(_dense(sitter.marks[list(LIPS_OUTER)]))
-        self._red = regions_mask(lambda p: sitter.puppet.regions.lips(p, 0.0008))
-        self.mouth_y = float(marks[48:60, 1].mean())
-        self.corner_x = float(np.abs(marks[[48, 54], 0]).mean())
-        self.corner_y = float(marks[[48, 54], 1].mean())
-        self.base_y = float(marks[33, 1])
-        self.chin = sitter.marks[152]
-        self.chin_y = float(self.chin[1])
-        self.tragus_y = float(sitter.marks[[234, 454], 1].mean())
 
-    def lip_distance(self, points: Array) -> Array:
-        """Metres [N] to the border of the lips."""
-        return self._lips.query(points)[0]
+@dataclass(frozen=True)
+class _Plan:
+    """What is drawn by lot for every hair, whatever the look: S hairs."""
 
-    def full(self, points: Array) -> Array:
-        """0..1 where a full beard grows: below a line from the nose over the cheeks to the ears."""
-        ax, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-        c, base = self.corner_x, self.base_y
-        knots = [0.0, 0.008, 0.6 * c, c, c + 0.010, c + 0.022, c + 0.032, c + 0.040]
-        heights = [base - 0.0055, base - 0.003, base - 0.0035, base - 0.010, self.corner_y + 0.008]
-        heights += [self.corner_y + 0.014, base + 0.012, self.tragus_y]
-        top = np.interp(ax, knots, heights)
-        soft = np.interp(ax, [0.0, 0.8 * c, c + 0.010], [0.0030, 0.0035, 0.0095])
-        below = np.clip((top - y) / soft + 0.25, 0, 1)
-        throat = smoothstep(y, self.chin_y - 0.018, self.chin_y - 0.002) * smoothstep(z, 0.010, 0.034)
-        clear = smoothstep(self.lip_distance(points), 0.0010, 0.0034) * (1 - self._red(points))
-        patch = smoothstep(np.abs(ax), 0.002, 0.006) * 0.4 + 0.6  # the groove under the nose is thin
-        return below**2 * (3 - 2 * below) * throat * clear * np.where(y > self.corner_y + 0.004, patch, 1)
+    roots: Roots
+    rank: Array  # [S] 0..1: hairs of low rank grow first
+    tone: Array  # [S] brightness
+    size: Array  # [S] relative length
+    silver: Array  # [S] 0..1: which hairs turn grey first
+    turn: Array  # [S, 3] what makes a hair disagree on its direction
+    bend: Array  # [S, 4, 3] small bends on the way
+    leader: Index  # [S] the hair that leads the lock
 
-    def density(self, points: Array) -> Array:
-        """0..1 for template points [N, 3]."""
-        moved = points + wander(points, 21, 130.0) * 0.0016
-        p = self.params
-        ax, y, z = np.abs(moved[:, 0]), moved[:, 1], moved[:, 2]
-        c = self.corner_x
-        above_mouth = smoothstep(y, self.corner_y - 0.004, self.corner_y + 0.003)
-        moustache = above_mouth * (1 - smoothstep(ax, c + 0.002, c + 0.011))
-        low = 1 - smoothstep(y, self.corner_y - 0.006, self.corner_y + 0.002)
-        share = np.clip((y - self.chin_y) / (self.mouth_y - self.chin_y), 0, 1)
-        half = 0.70 * c + 0.20 * c * share
-        chin = low * (1 - smoothstep(ax, half, half + 0.006))
-        chin *= smoothstep(z, self.chin[2] - 0.022, self.chin[2] - 0.010)
-        rim = smoothstep(ax, 0.035, 0.055) + (1 - smoothstep(y, self.chin_y + 0.006, self.chin_y + 0.018))
-        jaw = np.clip(rim, 0, 1) * (1 - moustache) * (1 - chin * (p.chin > 0))
-        cheeks = np.clip(1 - moustache - chin - jaw, 0, 1)
-        handle = low * smoothstep(ax, c - 0.010, c - 0.002) * (1 - smoothstep(ax, c + 0.001, c + 0.006))
-        joined = handle * min(p.moustache, p.chin)  # moustache and goatee meet beside the mouth
-        grows = p.moustache * moustache + p.chin * chin + p.jaw * jaw + p.cheeks * cheeks
-        return np.clip(np.maximum(grows, joined), 0, 1) * self.full(moved)
-
-    def area(self, sitter: Sitter) -> float:
-        """Square metres, weighted by density."""
-        corners = sitter.faces[sitter.skin_faces]
-        edges = sitter.rest[corners]
-        area = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1) / 2
-        return float((area * self.density(sitter.template[corners].mean(1))).sum())
+    @staticmethod
+    def draw(sitter: Sitter, places: BeardMap, count: int, seed: int) -> _Plan:
+        """The lots of one seed: roots wherever any beard may grow."""
+        rng = np.random.default_rng([seed, 11])
+        roots = sitter.grow_roots(lambda p: smoothstep(places.zones(p).where, 0.0, 0.15), count, rng)
+        count = len(roots)
+        return _Plan(
+            roots=roots,
+            rank=rng.random(count),
+            tone=np.exp(rng.normal(0, 0.20, count)),
+            size=np.exp(rng.normal(0, 0.16, count)),
+            silver=rng.random(count),
+            turn=rng.normal(0, 1, (count, 3)),
+            bend=rng.normal(0, 0.06, (count, 4, 3)),
+            leader=lock_of(roots.points, 9, rng),
+        )
 
 
 def _grow(
-    sitter: Sitter, params: BeardParams, roots: Roots, where: _Where, rng: np.random.Generator
+    params: BeardParams, places: BeardMap, plan: _Plan, zones: Zones, cover: Array, rows: Index, grown: Array
 ) -> Array:
-    """Hairs [S, M, 3]: down and a little forward on the jaw, sideways on the moustache, clear of the mouth."""
-    t = roots.template
-    ax = np.abs(t[:, 0])
-    side = np.sign(t[:, 0])
-    upper_lip = smoothstep(t[:, 1], where.corner_y - 0.003, where.corner_y + 0.003)
-    upper_lip *= 1 - smoothstep(ax, where.corner_x, where.corner_x + 0.012)
-    outwards = 0.15 * smoothstep(ax, 0.01, 0.04) + upper_lip * (0.25 + 0.9 * smoothstep(ax, 0.002, 0.018))
-    down = np.stack([side * outwards, np.full(len(t), -0.9) + 0.35 * upper_lip, np.full(len(t), 0.15)], 1)
-    flow = down - roots.normals * (down * roots.normals).sum(1, keepdims=True)
-    lift = params.lift * (1 - 0.6 * upper_lip)
-    direction = unit(roots.normals * lift[:, None] + unit(flow) * 0.8 + wander(roots.points, 31, 90.0) * 0.22)
-    length = _hair_length(params, roots, where, upper_lip, rng)
+    """Hairs [S, M, 3] of the plan's ``rows``: down the cheeks, off the chin, sideways on the moustache."""
+    every = plan.roots
+    roots = every.take(rows)
+    t, normals = roots.template, roots.normals
+    ax, side = np.abs(t[:, 0]), np.sign(t[:, 0])
+    upper = zones.upper[rows]
+    under = np.clip(-normals[:, 1], 0, 1)
+    outer = smoothstep(ax, 0.004, 0.020)
+    across = upper * (0.30 + 1.15 * outer + 1.2 * params.handle * outer) + (1 - upper) * 0.10
+    down = np.where(upper > 0.5, -0.75 + 0.35 * params.handle * outer, -0.95)
+    flow = np.stack([side * across, down, 0.16 + 1.2 * under], 1)
+    flow = unit(flow - normals * (flow * normals).sum(1, keepdims=True))
+    lift = params.lift * (1 - 0.45 * upper) + 0.45 * under
+    noise = wander(roots.points, 31, 90.0) * 0.16 + params.wild * plan.turn[rows]
+    direction = unit(flow + normals * lift[:, None] + noise)
+    length = _lengths(params, places, plan, zones, cover, rows) * (0.25 + 0.75 * grown)
     steps = 4 if params.length > 0.004 else 2
-    stride = (length / steps)[:, None]
-    at = roots.points
-    hairs = [at]
-    for _ in range(steps):
-        direction = unit(direction + np.array([0, -0.16, 0]) + rng.normal(0, 0.07, direction.shape))
-        at = at + direction * stride
+    curl = params.handle * upper * outer
+    pull = np.stack([0.10 * curl * side, -0.14 * (1 - upper) - 0.05 * upper + 0.75 * curl, 0 * curl], 1)
+    at, hairs = roots.points, [roots.points]
+    for step in range(steps):
+        direction = unit(
+            direction + pull * (step / steps + 0.5) + plan.bend[rows, step] * (1 - 0.6 * params.trim)
+        )
+        at = at + direction * (length / steps)[:, None]
         hairs.append(at)
     strands = np.stack(hairs, 1)
-    if params.locks > 0 and len(strands) > 20:
-        strands = gather(strands, lock_of(roots.points, 7, rng), params.locks, keep=0.6)
-    return strands
+    if params.locks <= 0:
+        return strands
+    position = np.full(len(every), -1)
+    position[rows] = np.arange(len(rows))
+    leader = position[plan.leader[rows]]
+    alone = leader < 0
+    leader[alone] = np.flatnonzero(alone)
+    return gather(strands, leader, params.locks * (1 - 0.5 * params.trim), keep=0.6)
 
 
-def _hair_length(
-    params: BeardParams, roots: Roots, where: _Where, upper_lip: Array, rng: np.random.Generator
+def _lengths(
+    params: BeardParams, places: BeardMap, plan: _Plan, zones: Zones, cover: Array, rows: Index
 ) -> Array:
-    """Metres [S]: shorter at the borders; the moustache ends above the lip."""
-    t = roots.template
-    length = params.length * np.exp(rng.normal(0, 0.18, len(roots)))
-    length *= 0.40 + 0.60 * where.density(t)
-    near_chin = 1 - smoothstep(t[:, 1], where.chin_y - 0.002, where.chin_y + 0.022)
-    near_chin *= 1 - smoothstep(np.abs(t[:, 0]), 0.022, 0.055)
+    """Metres [S]: shorter at the borders; a moustache ends at the lip, or hangs to the middle of it."""
+    t, upper = plan.roots.template[rows], zones.upper[rows]
+    even = 1 - 0.7 * params.trim
+    length = params.length * plan.size[rows] ** even * (1 - 0.62 * (1 - cover[rows]) * even)
+    near_chin = 1 - smoothstep(t[:, 1], places.chin[1] - 0.002, places.chin[1] + 0.026)
+    near_chin *= 1 - smoothstep(np.abs(t[:, 0]), 0.018, 0.052)
     length *= 1 + (params.chin_length - 1) * near_chin
-    length *= 1 - 0.45 * smoothstep(t[:, 1], where.corner_y + 0.004, where.base_y + 0.015) * (1 - upper_lip)
-    room = where.lip_distance(t) * 1.15 + 0.0012
-    return np.where(upper_lip > 0.3, np.minimum(length, room), length)
+    high = smoothstep(t[:, 1], places.corner[1] + 0.002, places.base_y + 0.018) * (1 - upper)
+    length *= 1 - 0.55 * high
+    free = smoothstep(
+        np.abs(t[:, 0]), 0.55 * places.corner[0], 0.95 * places.corner[0]
+    )  # runs beside the mouth
+    room = zones.border[rows] * (1.05 + 0.5 * free) + 0.0018 + 0.0054 * params.over
+    room = room + params.handle * 0.016 * free
+    on_lip = np.minimum(length * params.lip_length, room)
+    return length * (1 - upper) + on_lip * upper
+
+
+def _bind(
+    puppet: Puppet,
+    segments: Segments,
+    every: Roots,
+    rows: Index,
+    colours: Array,
+    params: BeardParams,
+    places: BeardMap,
+) -> Rooted:
+    """Each piece of hair follows the skin beside it, so that a moustache lies on a smiling lip."""
+    root = rows[segments.strand]
+    upper = every.template[:, 1] > places.corner[1]
+    for part in (upper, ~upper):  # no hair of the upper lip goes down with the lower one
+        mine = np.flatnonzero(part[root])
+        held = np.flatnonzero(part)
+        if not len(mine):
+            continue
+        distance, near = cKDTree(every.points[held]).query(segments.means[mine])
+        close = distance < REBIND
+        root[mine[close]] = held[near[close]]
+    bound = replace(segments, strand=np.arange(len(root)))
+    return rooted(puppet, bound, every.take(root), colours, params.opacity, "beard")
 
 
 def _colour(
-    sitter: Sitter, params: BeardParams, segments: Segments, roots: Roots, rng: np.random.Generator
+    sitter: Sitter, params: BeardParams, segments: Segments, roots: Roots, plan: _Plan, rows: Index
 ) -> Array:
     """Colours [N, 3] in the photo's light."""
-    tone = np.exp(rng.normal(0, 0.18, len(roots)))[segments.strand]
-    albedo = np.clip(np.array([params.red, params.green, params.blue]) * tone[:, None], 0, 1)
-    shift = rng.normal(0, 0.15, len(roots))[segments.strand]
-    colour = hair_light(sitter, segments.tangents, albedo, shift, gloss=0.6)
+    own = np.array([params.red, params.green, params.blue]) * plan.tone[rows, None]
+    turned = smoothstep(params.grey - plan.silver[rows], -0.06, 0.06)[:, None]
+    albedo = np.clip(own * (1 - turned) + SILVER * turned, 0, 1)[segments.strand]
+    shift = 0.15 * plan.turn[rows, 0][segments.strand]
+    colour = hair_light(sitter, segments.tangents, albedo, shift, gloss=0.45)
     env = np.clip(sitter.shade(roots.normals[segments.strand]), 0.45, 1.2)
     density = Density.of(segments.means, segment_areas(segments.scales), cell=0.003)
-    shadow = 0.45 + 0.62 * self_shadow(sitter, segments.means, density, strength=0.20)
-    root = 0.68 + 0.32 * segments.along
-    return np.clip(colour * (env * shadow * root)[:, None] * sitter.exposure, 0, 1)
+    shadow = 0.50 + 0.55 * self_shadow(sitter, segments.means, density, strength=0.16)
+    root = 0.72 + 0.28 * segments.along
+    skin = sitter.puppet.light.skin.numpy().astype(float)  # shines through thin hairs
+    return np.clip(0.95 * colour * (env * shadow * root)[:, None] * sitter.exposure + 0.045 * skin, 0, 1)
 
 
-def _tint(sitter: Sitter, params: BeardParams, where: _Where) -> None:
+def _tint(sitter: Sitter, params: BeardParams, places: BeardMap) -> None:
     """Let the skin take some of the hair's colour: no bare skin between hairs, no cut-out edge."""
     skin = sitter.puppet.groups.get("skin")
-    if not isinstance(skin, SurfaceDiscs):
+    if not isinstance(skin, SurfaceDiscs) or params.tint <= 0:
         return
     template = sitter.puppet.template_points(skin).numpy().astype(float)
+    near = np.flatnonzero(
+        (template[:, 1] < places.eye_y + 0.02)
+        & (template[:, 1] > places.chin[1] - 0.05)
+        & (template[:, 2] > 0)
+    )
     weight = np.zeros(len(template))
-    near = np.flatnonzero((template[:, 1] < where.base_y + 0.06) & (template[:, 1] > where.chin_y - 0.05))
-    weight[near] = where.density(template[near]) * params.tint
-    hair = np.array([params.red, params.green, params.blue]) * 0.85 * sitter.exposure
-    colour = skin.colors.numpy() * 0.25 + 0.75 * hair
-    tint_skin(sitter, weight, colour)
-
-
-def _dense(outline: Array, steps: int = 8) -> Array:
-    """A closed polyline sampled ``steps`` times a segment."""
-    t = np.arange(steps)[None, :, None] / steps
-    return (outline[:, None] * (1 - t) + np.roll(outline, -1, 0)[:, None] * t).reshape(-1, 3)
+    cover = _cover(params, places.zones(template[near], params.band, params.trim))
+    weight[near] = cover * params.tint
+    own = np.array([params.red, params.green, params.blue])
+    hair = (own + (SILVER - own) * 0.8 * params.grey) * 0.85 * sitter.exposure
+    tint_skin(sitter, weight, skin.colors.numpy() * 0.30 + 0.70 * hair)
