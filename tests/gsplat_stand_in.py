@@ -22,28 +22,38 @@ def fully_fused_projection(
     assert covars is None
     assert not packed
     assert (means.dim(), viewmats.dim()) == (3, 4)
+    size = torch.tensor([width, height])
     columns = []
     for g in range(len(means)):
         for viewmat, K in zip(viewmats[g], Ks[g].detach(), strict=True):
-            e = _reference._project(means[g], quats[g], scales[g], viewmat, K, (width, height), eps2d)
-            compensations = torch.sqrt(e.sharp_determinants / e.determinants)
+
+            def project(which, g=g, viewmat=viewmat, K=K):
+                gaussians = means[g, which], quats[g, which], scales[g, which]
+                return _reference._project(*gaussians, viewmat, K, (width, height), eps2d)
+
             with torch.no_grad():
-                visible = opacities[g] * (compensations if calc_compensations else 1.0)
+                e = project(slice(None))
+                visible = opacities[g]
+                if calc_compensations:
+                    visible = visible * torch.sqrt(e.sharp_determinants / e.determinants)
                 sigmas = torch.sqrt(2 * torch.log(visible * 255.0)).clamp(max=3.33)
                 radii = (sigmas[:, None] * e.covariances[:, ::2].sqrt()).ceil()
-                size = torch.tensor([width, height])
                 inside = ((e.means2d + radii > 0) & (e.means2d - radii < size)).all(-1)
                 kept = inside & (radii > radius_clip).any(-1) & (visible >= 1 / 255)
                 kept &= (e.depths >= near_plane) & (e.depths <= far_plane)
+            e = project(kept)
             xx, xy, yy = e.covariances.unbind(-1)
-            conics = torch.stack([yy, -xy, xx], -1) / e.determinants[:, None]
+            written = (
+                e.means2d,
+                e.depths,
+                torch.stack([yy, -xy, xx], -1) / e.determinants[:, None],
+                torch.sqrt(e.sharp_determinants / e.determinants) if calc_compensations else e.depths,
+            )
+            unwritten = (means.new_full((len(kept), *t.shape[1:]), math.nan) for t in written)
             columns.append(
                 (
                     torch.where(kept[:, None], radii, 0.0).to(torch.int32),
-                    torch.where(kept[:, None], e.means2d, math.nan),
-                    torch.where(kept, e.depths, math.nan),
-                    torch.where(kept[:, None], conics, math.nan),
-                    torch.where(kept, compensations, 0.0),
+                    *(u.index_put((kept,), t) for u, t in zip(unwritten, written, strict=True)),
                 )
             )
     stacked = [torch.stack(c).unflatten(0, viewmats.shape[:2]) for c in zip(*columns, strict=True)]

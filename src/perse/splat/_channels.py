@@ -40,7 +40,7 @@ class Layers:
     def stack(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What to blend [..., N, C], from means, quats, scales, viewmat, colors, and extra and labels if asked for."""
         parts = [tensors["colors"]]
-        if self.extra:
+        if "extra" in tensors:
             parts.append(tensors["extra"])
         if self.depth:
             parts.append(camera_depths(tensors["means"], tensors["viewmat"])[..., None])

@@ -51,8 +51,11 @@ def render(
     gsplat = _import_gsplat()
     images, count = len(viewmat), means.shape[-2]
     if not images or not count:  # gsplat's kernels want at least one Gaussian
-        image = background[:, None, None].expand(-1, height, width, -1)
-        return image, torch.zeros_like(image[..., 0])
+        nothing = sum(
+            tensor.sum() for tensor in (means, quats, scales, opacities, channels)
+        )  # 0, and differentiable
+        image = background[:, None, None].expand(-1, height, width, -1) + nothing
+        return image, torch.zeros_like(image[..., 0]) + nothing
     inputs = [means, quats, scales, opacities, channels, viewmat, K, background]
     means, quats, scales, opacities, channels, viewmat, K, background = _first_derivatives_only(
         [tensor.float() for tensor in inputs]
