@@ -2,7 +2,8 @@
 #include "backward.h"
 #include "forward.h"
 #include "inspect.h"
-#include "pose_kernel.h"
+#include "pose_skin.h"
+#include "pose_table.h"
 #include "project.h"
 
 #define PERSE_TEXT_OF(name) #name

@@ -220,7 +220,7 @@ void pose_table(TableJob job, int frames, const float* joints, const float* expr
   }
   job.motion = {frames, transforms.data(), aligned.values.data()};
   job.coefficients = coefficients.data();
-  const size_t scratch_size = job.mlp.layers ? size_t{2} * kPoseBlock * kMaxMlpWidth : 0;
+  const size_t scratch_size = job.mlp.layers ? kMlpScratch : 0;
   AlignedBuffer<float> scratch;
   scratch.resize(scratch_size * size_t(std::max(threads, 1)));
   run_chunks(job.count, threads, [&](int part, int, int begin, int end) {

@@ -1,4 +1,4 @@
-// Posing points: the driver around pose_kernel.h. Arrays are described in pose_types.h.
+// Posing points: the driver around pose_skin.h and pose_table.h. Arrays are described in pose_types.h.
 #pragma once
 
 #include "types.h"

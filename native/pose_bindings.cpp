@@ -151,18 +151,17 @@ class PoseTable {
  public:
   using Columns = nb::ndarray<nb::shape<-1, 3, perse::kPoseBlock>, nb::c_contig, nb::device::cpu>;
 
-  PoseTable(int count, int coefficient_count, Columns columns, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> which,
+  PoseTable(int count, int coefficient_count, Columns columns, In<nb::ndim<1>> units, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> which,
             nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> first,
             In<nb::shape<-1, -1, perse::kPoseBlock>> constants, In<nb::shape<perse::kJoints, 3>> joints, const std::vector<int>& widths,
             In<nb::ndim<1>> mlp_weights, const std::vector<float>& bounds, float min_log_scale, float max_log_scale)
-      : columns_(columns), which_(which), first_(first), constants_(constants), joints_(joints), weights_(mlp_weights), job_{} {
-    const auto type = columns.dtype();
-    require(type == nb::dtype<float>() || (type.code == uint8_t(nb::dlpack::dtype_code::Float) && type.bits == 16 && type.lanes == 1),
-            "columns must be float32 or float16");
+      : columns_(columns), units_(units), which_(which), first_(first), constants_(constants), joints_(joints), weights_(mlp_weights), job_{} {
+    job_.compact = columns.dtype() == nb::dtype<int16_t>();
+    require(job_.compact || columns.dtype() == nb::dtype<float>(), "columns must be float32 or int16");
     const size_t blocks = constants.shape(0);
     require(count >= 0 && blocks == (size_t(count) + perse::kPoseBlock - 1) / perse::kPoseBlock, "one block for 16 points");
     require(coefficient_count >= perse::kPoseFeatures && coefficient_count <= 256, "36 to 256 coefficients");
-    require(which.shape(0) == columns.shape(0) && first.shape(0) == blocks + 1, "columns, which and first must fit");
+    require(which.shape(0) == columns.shape(0) && units.shape(0) == columns.shape(0) && first.shape(0) == blocks + 1, "columns, units, which and first must fit");
     require(first.data()[0] == 0 && first.data()[blocks] == int64_t(columns.shape(0)) &&
                 std::is_sorted(first.data(), first.data() + blocks + 1),
             "first must rise from 0 to the number of columns");
@@ -172,8 +171,8 @@ class PoseTable {
       require(reinterpret_cast<uintptr_t>(address) % 64 == 0, "columns and constants must be aligned to 64 bytes");
     }
     job_.count = count;
-    job_.half = type.bits == 16;
     job_.columns = columns.data();
+    job_.units = units.data();
     job_.which = which.data();
     job_.first = first.data();
     job_.rows = static_cast<int>(constants.shape(1));
@@ -229,6 +228,7 @@ class PoseTable {
   }
 
   Columns columns_;
+  In<nb::ndim<1>> units_;
   nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> which_;
   nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> first_;
   In<nb::shape<-1, -1, perse::kPoseBlock>> constants_;
@@ -253,11 +253,11 @@ void bind_posing(nb::module_& m) {
         maybe("grad_expr"), maybe("grad_transforms"), maybe("grad_joint_quats"), maybe("grad_feature"), nb::arg("threads"),
         nb::arg("isa"), "Writes the gradients that are not None.");
   nb::class_<PoseTable>(m, "PoseTable")
-      .def(nb::init<int, int, PoseTable::Columns, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
+      .def(nb::init<int, int, PoseTable::Columns, In<nb::ndim<1>>, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
                     nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
                     In<nb::shape<-1, -1, perse::kPoseBlock>>, In<nb::shape<perse::kJoints, 3>>, const std::vector<int>&,
                     In<nb::ndim<1>>, const std::vector<float>&, float, float>(),
-           nb::arg("count"), nb::arg("coefficient_count"), no("columns"), no("which"), no("first"), no("constants"), no("joints"),
+           nb::arg("count"), nb::arg("coefficient_count"), no("columns"), no("units"), no("which"), no("first"), no("constants"), no("joints"),
            nb::arg("widths"), no("mlp_weights"), nb::arg("bounds"), nb::arg("min_log_scale"), nb::arg("max_log_scale"))
       .def("pose", &PoseTable::pose, no("expr"), no("pose"), no("means"), no("quats"), maybe("scales"), maybe("opacities"),
            maybe("colors"), nb::arg("threads"), nb::arg("isa"), "Poses all points into the outputs.");

@@ -1,4 +1,4 @@
-// Plain data that posing's driver (pose.cpp) and kernels (pose_kernel.h) hand one another. No standard library: see simd.h.
+// Plain data that posing's driver (pose.cpp) and kernels (pose_skin.h, pose_table.h) hand one another. No standard library: see simd.h.
 #pragma once
 
 #include <stdint.h>
@@ -12,6 +12,9 @@ constexpr int kPoseBlock = 16;        // points that are posed together
 constexpr int kJointSums = kJoints * (kTransform + 4);  // gradients of the transforms, then of the quaternions
 constexpr int kMaxMlpLayers = 8;
 constexpr int kMaxMlpWidth = 256;
+constexpr int kMlpSwap = kPoseBlock * kMaxMlpWidth + 512;  // floats from one layer's values to the next one's; the 512
+                                                           // keep the two from looking alike to the store buffer
+constexpr int kMlpScratch = 2 * kMlpSwap;
 constexpr int kMlpOutputs = 11;       // changes of quaternion (4), log scale (3), opacity (1), colour (3)
 
 // What moves the points in each of F frames.
@@ -66,8 +69,9 @@ struct MlpJob {
 struct TableJob {
   int count;
   Motion motion;
-  bool half;               // columns are float16
+  bool compact;            // columns are int16, else float
   const void* columns;     // [L, 3, 16]
+  const float* units;      // [L] metres of a column's one
   const uint8_t* which;    // [L] the coefficient that goes with a column
   const int32_t* first;    // [blocks + 1] into columns
   int rows;                // constants of a point
@@ -103,7 +107,7 @@ struct PoseKernel {
   // scratch: skin_scratch(job) floats.
   void (*skin_backward)(const SkinJob& job, const SkinGradients& gradients, int begin, int end, float* scratch,
                         float* sums);
-  void (*table)(const TableJob& job, int begin, int end, float* scratch);  // scratch: 2 * 16 * kMaxMlpWidth floats
+  void (*table)(const TableJob& job, int begin, int end, float* scratch);  // scratch: kMlpScratch floats
 };
 
 }  // namespace perse

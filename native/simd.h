@@ -7,7 +7,7 @@
 //   struct Mask    one truth value for each lane, with &
 //   >=, >, ==      comparisons -> Mask (false for NaN)
 //   load, store    from and to 64-byte aligned memory; load_any, store_any: from and to anywhere
-//   load_half      from aligned float16 (finite ones)
+//   load_short     from aligned 16-bit integers
 //   load_column    four floats, repeated in every group of four lanes
 //   load_each      four floats of each of width / 4 rows, a group of lanes each
 //   spread<k>      lane k of each group of four lanes, in all four

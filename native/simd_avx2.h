@@ -1,4 +1,4 @@
-// 8 lanes: AVX2, FMA and F16C. See simd.h for the interface.
+// 8 lanes: AVX2 and FMA. See simd.h for the interface.
 #pragma once
 
 #include <immintrin.h>
@@ -35,8 +35,8 @@ PERSE_INLINE Float load(const float* p) { return _mm256_load_ps(p); }
 PERSE_INLINE void store(float* p, Float x) { _mm256_store_ps(p, x.v); }
 PERSE_INLINE Float load_any(const float* p) { return _mm256_loadu_ps(p); }
 PERSE_INLINE void store_any(float* p, Float x) { _mm256_storeu_ps(p, x.v); }
-PERSE_INLINE Float load_half(const uint16_t* p) {
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+PERSE_INLINE Float load_short(const int16_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(p))));
 }
 PERSE_INLINE Float load_column(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
 template <typename Row>

@@ -36,8 +36,8 @@ PERSE_INLINE Float load(const float* p) { return _mm512_load_ps(p); }
 PERSE_INLINE void store(float* p, Float x) { _mm512_store_ps(p, x.v); }
 PERSE_INLINE Float load_any(const float* p) { return _mm512_loadu_ps(p); }
 PERSE_INLINE void store_any(float* p, Float x) { _mm512_storeu_ps(p, x.v); }
-PERSE_INLINE Float load_half(const uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+PERSE_INLINE Float load_short(const int16_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(p))));
 }
 PERSE_INLINE Float load_column(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
 template <typename Row>

@@ -46,11 +46,8 @@ PERSE_INLINE Float load_any(const float* p) {
   return x;
 }
 PERSE_INLINE void store_any(float* p, Float x) { memcpy(p, &x.v, sizeof(x.v)); }
-// The bits of a float16 moved to where a float32 has them; the exponent is then 112 too small.
-PERSE_INLINE Float load_half(const uint16_t* p) {
-  const IntVector half = {p[0], p[1], p[2], p[3]};
-  const FloatVector value = as_float((half & 0x7fff) << 13) * 0x1p112f;
-  return as_float(as_int(value) | ((half & 0x8000) << 16));
+PERSE_INLINE Float load_short(const int16_t* p) {
+  return __builtin_convertvector((IntVector{p[0], p[1], p[2], p[3]}), FloatVector);
 }
 PERSE_INLINE Float load_column(const float* p) { return load(p); }
 template <typename Row>

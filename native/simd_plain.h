@@ -53,14 +53,9 @@ PERSE_INLINE Float spread(Float a) {
 PERSE_INLINE void store(float* p, Float x) { PERSE_EACH_LANE p[i] = x.v[i]; }
 PERSE_INLINE Float load_any(const float* p) { return load(p); }
 PERSE_INLINE void store_any(float* p, Float x) { store(p, x); }
-// The bits of a float16 moved to where a float32 has them; the exponent is then 112 too small.
-PERSE_INLINE Float load_half(const uint16_t* p) {
+PERSE_INLINE Float load_short(const int16_t* p) {
   Float r;
-  PERSE_EACH_LANE {
-    const uint32_t magnitude = (p[i] & 0x7fffu) << 13;
-    memcpy(&r.v[i], &magnitude, 4);
-    r.v[i] *= p[i] & 0x8000u ? -0x1p112f : 0x1p112f;
-  }
+  PERSE_EACH_LANE r.v[i] = static_cast<float>(p[i]);
   return r;
 }
 PERSE_INLINE bool any(Mask m) { return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0; }

@@ -31,13 +31,8 @@ PERSE_INLINE Float load(const float* p) { return _mm_load_ps(p); }
 PERSE_INLINE void store(float* p, Float x) { _mm_store_ps(p, x.v); }
 PERSE_INLINE Float load_any(const float* p) { return _mm_loadu_ps(p); }
 PERSE_INLINE void store_any(float* p, Float x) { _mm_storeu_ps(p, x.v); }
-// The bits of a float16 moved to where a float32 has them; the exponent is then 112 too small.
-PERSE_INLINE Float load_half(const uint16_t* p) {
-  __m128i half = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-  __m128i magnitude = _mm_slli_epi32(_mm_and_si128(half, _mm_set1_epi32(0x7fff)), 13);
-  __m128i sign = _mm_slli_epi32(_mm_and_si128(half, _mm_set1_epi32(0x8000)), 16);
-  __m128 value = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
-  return _mm_or_ps(value, _mm_castsi128_ps(sign));
+PERSE_INLINE Float load_short(const int16_t* p) {
+  return _mm_cvtepi32_ps(_mm_cvtepi16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 PERSE_INLINE Float load_column(const float* p) { return _mm_load_ps(p); }
 template <typename Row>

@@ -101,13 +101,17 @@ class PoseMLP(nn.Module):
             pose_code: [N, P].
         """
         inputs = torch.cat([moved * self.MOVED_SCALE, bent * self.BENT_SCALE], -1)
-        at_rest = inputs.new_zeros(1, inputs.shape[-2] if pose_code is not None else 1, 6)
         if pose_code is not None:
             inputs = torch.cat([inputs, pose_code.expand(*inputs.shape[:-1], -1)], -1)
-            at_rest = torch.cat([at_rest, pose_code[None]], -1)
-        out = torch.tanh(self.net(inputs, z) - self.net(at_rest, z)) * self.bounds
+        out = torch.tanh(self.net(inputs, z) - self.at_rest(pose_code, z)) * self.bounds
         quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
         return quats, scales, opacity[..., 0], colors
+
+    def at_rest(self, pose_code: Tensor | None, z: Tensor | None) -> Tensor:
+        """What the network says of points that do not move [1, N or 1, 11]."""
+        if pose_code is None:
+            return self.net(self.bounds.new_zeros(1, 1, 6), z)
+        return self.net(F.pad(pose_code, (6, 0))[None], z)
 
 
 def pose_canonical(
