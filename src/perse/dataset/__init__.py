@@ -13,7 +13,7 @@ from perse.dataset.labels import (
     check_category,
     color_labels,
 )
-from perse.dataset.makers import Animator, Editor, Encoder, load_maker, maker_names, register_maker
+from perse.dataset.makers import Animator, Editor, Encoder, Morpher, load_maker, maker_names, register_maker
 from perse.dataset.records import (
     Attribute,
     Edited,
@@ -51,6 +51,7 @@ __all__ = [
     "Encoder",
     "Frame",
     "Guidance",
+    "Morpher",
     "Motion",
     "Portrait",
     "Subject",

@@ -34,6 +34,20 @@ class Animator(Protocol):
 
 
 @runtime_checkable
+class Morpher(Protocol):
+    """Draws the looks between two edits of one category: what supervises interpolation (Eq. 14)."""
+
+    def morph(
+        self, portrait: Portrait, first: Attribute | None, second: Attribute | None, weight: float, seed: int
+    ) -> Edited:
+        """The look a share `weight` in [0, 1] of the way from `first` to `second`; None is the person unedited.
+
+        0 and 1 give what the maker's Editor gives for one attribute; the result animates like any edit.
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """The image and text features that MLP_z reads (Eq. 1)."""
 
@@ -49,12 +63,13 @@ class Encoder(Protocol):
 _MAKERS: dict[str, dict[str, str]] = {
     "editor": {"studio": "perse.studio:StudioEditor"},
     "animator": {"studio": "perse.studio:StudioAnimator"},
+    "morpher": {"studio": "perse.studio:StudioMorpher"},
     "encoder": {"efficientnet+minilm": "perse.perception:Encoder"},
 }
 
 
 def maker_names(kind: str) -> tuple[str, ...]:
-    """The registered names of one kind: "editor", "animator" or "encoder"."""
+    """The registered names of one kind: "editor", "animator", "morpher" or "encoder"."""
     if kind not in _MAKERS:
         raise PerseError(f"unknown kind of maker {kind!r}; the kinds are {', '.join(sorted(_MAKERS))}")
     return tuple(sorted(_MAKERS[kind]))

@@ -3,7 +3,7 @@
 from perse.studio.binding import cloth_weights, hanging_weights, head_weights, two_joint_weights
 from perse.studio.groups import Group, Rooted, Skinned, SurfaceDiscs
 from perse.studio.lift import lift
-from perse.studio.makers import StudioAnimator, StudioEditor
+from perse.studio.makers import StudioAnimator, StudioEditor, StudioMorpher
 from perse.studio.puppet import PHOTO_CLOTHES, PHOTO_HAIR, Light, Puppet, label_code
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Skinned",
     "StudioAnimator",
     "StudioEditor",
+    "StudioMorpher",
     "SurfaceDiscs",
     "cloth_weights",
     "hanging_weights",

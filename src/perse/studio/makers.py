@@ -21,6 +21,9 @@ SMALL_PART = 2_500
 CHANGED = 0.04
 """A pixel belongs to M_edit when a channel changes by more than this, or its label does."""
 
+PERSON = "the person as photographed"
+"""What a morph's prompt calls an end without an attribute."""
+
 
 class StudioEditor:
     """Edits a portrait in 3D: lifts it once to a puppet, then adds, removes or reshapes parts of a copy."""
@@ -50,15 +53,21 @@ class StudioEditor:
             raise PerseError(
                 f"more than one attribute for {', '.join(sorted(twice))}; give one of each category."
             )
-        self._lift_once(portrait)
-        assert self._front is not None
         puppet = self.puppet(portrait)
         if attributes:
             from perse.studio import parts
 
             parts.apply_all(puppet, attributes, seed)
-        image, labels = _front(puppet) if attributes else self._front
+        return self.edited(portrait, puppet, attributes, seed)
+
+    def edited(
+        self, portrait: Portrait, puppet: Puppet, attributes: Sequence[Attribute] = (), seed: int = 0
+    ) -> Edited:
+        """A changed puppet of the portrait as an edit: its front view, and where that differs from the reference."""
+        self._lift_once(portrait)
+        assert self._front is not None
         reference, reference_labels = self._front
+        image, labels = _front(puppet)
         mask = ((image - reference).abs().amax(-1) > CHANGED) | (labels != reference_labels)
         return Edited(image=image, mask=mask, attributes=tuple(attributes), seed=seed, handle=puppet)
 
@@ -68,6 +77,39 @@ class StudioEditor:
             self._puppet = lift(portrait)
             self._front = _front(self._puppet)
             self._key = key
+
+
+class StudioMorpher:
+    """Draws exact looks between two edits: the same puppet, built from parameters in between."""
+
+    def __init__(self, editor: StudioEditor | None = None) -> None:
+        """``editor`` is one whose lifted puppets are to be shared."""
+        self.editor = StudioEditor() if editor is None else editor
+
+    def morph(
+        self, portrait: Portrait, first: Attribute | None, second: Attribute | None, weight: float, seed: int
+    ) -> Edited:
+        """The look a share ``weight`` of the way from ``first`` to ``second``; None is the person unedited.
+
+        At 0 and 1 this is the editor's own edit, in between the one attribute of the result says what it mixes.
+
+        Raises:
+            PerseError: no attribute, two of different categories, or a weight outside [0, 1].
+        """
+        from perse.studio.morph import morph
+
+        puppet = morph(self.editor.puppet(portrait), first, second, weight, seed)
+        return self.editor.edited(portrait, puppet, _mixed(first, second, weight), seed)
+
+
+def _mixed(first: Attribute | None, second: Attribute | None, weight: float) -> tuple[Attribute, ...]:
+    """What a morph shows, in words."""
+    if weight in (0.0, 1.0) or first == second:
+        end = second if weight == 1.0 else first
+        return () if end is None else (end,)
+    a, b = (PERSON if end is None else end.prompt for end in (first, second))
+    category = next(end.category for end in (first, second) if end is not None)
+    return (Attribute(category, f"{weight:.0%} of the way from {a} to {b}"),)
 
 
 class StudioAnimator:

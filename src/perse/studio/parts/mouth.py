@@ -76,6 +76,11 @@ def params_from(adjectives: Sequence[str]) -> MouthParams:
     return params.but(tint=0.55 if colour == "pale" else 0.75).painted(_colours.LIPS[colour])
 
 
+def absent(params: MouthParams) -> MouthParams:
+    """The person's own lips, from which this look is shaped and painted."""
+    return MouthParams().painted((params.red, params.green, params.blue))
+
+
 def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 1.0) -> None:
     """Change the mouth as the words say."""
     build(puppet, params_from(adjectives), seed, detail)

@@ -57,6 +57,11 @@ def params_from(adjectives: Sequence[str]) -> NoseParams:
     return NoseParams.from_vector([sum(values) for values in zip(*vectors)]) if vectors else NoseParams()
 
 
+def absent(params: NoseParams) -> NoseParams:
+    """The person's own nose."""
+    return NoseParams()
+
+
 def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 1.0) -> None:
     """Change the nose as the words say."""
     build(puppet, params_from(adjectives), seed, detail)
