@@ -31,7 +31,7 @@ class Tailor:
     @property
     def columns(self) -> int:
         """Cells around the neck."""
-        return max(48, round(400 * self.detail))
+        return max(48, round(360 * self.detail))
 
     def rows(self, full: int) -> int:
         """Cells across a collar."""
@@ -104,7 +104,7 @@ def ruffle(tailor: Tailor, height: float) -> list[Sheet]:
 
 def turtle(tailor: Tailor, height: float) -> list[Sheet]:
     """A tube up the neck, folded over at the top."""
-    edge, columns, rows = tailor.edge, tailor.columns, tailor.rows(58)
+    edge, columns, rows = tailor.edge, tailor.columns, tailor.rows(50)
     top = Edge(front=edge.front + height, back=edge.back + 0.95 * height)
     (low, low_normal), (high, high_normal) = tailor.ring(), tailor.ring(top)
     share = np.linspace(-0.12, 1, rows)[:, None, None]
@@ -178,7 +178,7 @@ def _cords(tailor: Tailor, middle: Array, size: float) -> list[Sheet]:
 
 def leaves(tailor: Tailor, size: float, spread: float = 0.024) -> list[Sheet]:
     """A shirt's collar: a stand, and two pointed leaves folded over it that meet at the throat."""
-    columns, rows = tailor.columns, tailor.rows(28)
+    columns, rows = tailor.columns, tailor.rows(26)
     ring, normal = tailor.ring()
     angle = (np.arange(columns) + 0.5) / columns * 2 * np.pi
     from_front = np.minimum(angle, 2 * np.pi - angle)

@@ -141,7 +141,7 @@ class _Neck:
 
 def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) -> Skinned:
     """Cloth over the bust below ``edge``."""
-    face, bary, cuts = _pieces(sitter, edge, 0.00165 / np.sqrt(min(detail, 1.0)))
+    face, bary, cuts = _pieces(sitter, edge, 0.00175 / np.sqrt(min(detail, 1.0)))
     roots = sitter.roots_at(face, bary)
     below = -edge.height(roots.template)
     outer = _outer(cloth, roots.template)

@@ -37,7 +37,7 @@ def _lapel(
     room: float,
 ) -> list[Sheet]:
     """One half, from the back of the neck [M, 3] down to where the jacket closes."""
-    count, rows = max(24, round(180 * tailor.detail)), tailor.rows(26)
+    count, rows = max(24, round(170 * tailor.detail)), tailor.rows(24)
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     s = np.linspace(0, 1, count)
     at = np.stack([np.interp(s * length[-1], length, c) for c in line.T], 1)

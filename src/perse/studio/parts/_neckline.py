@@ -49,23 +49,24 @@ class Edge:
 
 def neck_ring(sitter: Sitter, edge: Edge) -> tuple[Array, Array]:
     """The edge as a closed curve on the rest head [RING, 3], from the front to the left, and its normals."""
-    corners = sitter.faces[sitter.skin_faces]
+    chin = sitter.marks[152, 1]
+    corners = sitter.template[sitter.faces[sitter.skin_faces]]
+    level = edge.height(corners.reshape(-1, 3)).reshape(-1, 3)
+    near = (level.min(1) < 0.02) & (level.max(1) > -0.02) & (corners[:, :, 1].min(1) < chin + 0.03)
+    faces = sitter.skin_faces[near]
     centres = subdivision(4).double().numpy()
-    face = np.repeat(sitter.skin_faces, len(centres))
-    bary = np.tile(centres, (len(corners), 1))
+    face, bary = np.repeat(faces, len(centres)), np.tile(centres, (len(faces), 1))
     template = (sitter.template[sitter.faces[face]] * bary[..., None]).sum(1)
     level = edge.height(template)
     close = (np.abs(level) < 0.006) & (np.abs(template[:, 0]) < 0.19)
-    close &= (template[:, 2] < 0.062) & (template[:, 1] < sitter.marks[152, 1] + 0.03)
+    close &= (template[:, 2] < 0.062) & (template[:, 1] < chin + 0.03)
     roots = sitter.roots_at(face[close], bary[close])
     angle = np.arctan2(roots.template[:, 0], roots.template[:, 2] + 0.012)
-    weight = 1 / (np.abs(level[close]) + 0.001)
-    want = np.arange(RING) / RING * 2 * np.pi
-    points, normals = np.zeros((RING, 3)), np.zeros((RING, 3))
-    for k, a in enumerate(want):
-        near = weight * np.exp(-((((angle - a + np.pi) % (2 * np.pi) - np.pi) / 0.07) ** 2))
-        points[k] = (roots.points * near[:, None]).sum(0) / near.sum()
-        normals[k] = (roots.normals * near[:, None]).sum(0) / near.sum()
+    want = (np.arange(RING) / RING * 2 * np.pi)[:, None]
+    share = np.exp(-((((angle - want + np.pi) % (2 * np.pi) - np.pi) / 0.07) ** 2))
+    share = share / (np.abs(level[close]) + 0.001)
+    share = share / share.sum(1, keepdims=True)
+    points, normals = share @ roots.points, share @ roots.normals
     points = ndimage.gaussian_filter1d(points, 2.0, axis=0, mode="wrap")
     return points, unit(ndimage.gaussian_filter1d(normals, 3.0, axis=0, mode="wrap"))
 
