@@ -14,7 +14,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COMPILER = shutil.which("c++")
 CMAKE = shutil.which("cmake", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-UNPORTABLE = ("-march", "-mtune", "-mcpu", "-mavx", "-mfma", "-Ofast", "-ffast-math", "-funsafe-math-optimizations")
+UNPORTABLE = (
+    "-march",
+    "-mtune",
+    "-mcpu",
+    "-mavx",
+    "-mfma",
+    "-Ofast",
+    "-ffast-math",
+    "-funsafe-math-optimizations",
+)
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler (c++)")
 needs_cmake = pytest.mark.skipif(CMAKE is None, reason="no cmake")
@@ -34,11 +43,14 @@ def compile_commands(build: Path, **environment: str) -> dict[str, list[str]]:
 @on_x86
 @pytest.mark.parametrize("way", ["CXXFLAGS", "CXX"])
 def test_flags_of_the_building_machine_are_left_out(tmp_path, way):
-    """Fails if a wheel built with the usual flags of a tuned machine would crash, or draw otherwise, on an older one."""
+    """Fails if a wheel built with the usual flags of a tuned machine would crash, or draw otherwise, elsewhere."""
     hostile = "-march=native -mtune=native -mavx2 -mavx512vl -mfma -ffast-math -Ofast -DHARMLESS=1"
     value = hostile if way == "CXXFLAGS" else f"{COMPILER} {hostile}"
     commands = compile_commands(tmp_path, **{way: value})
-    own = {"kernel_avx512.cpp", "kernel_avx2.cpp"}  # these have flags of their own, and are chosen at run time
+    own = {
+        "kernel_avx512.cpp",
+        "kernel_avx2.cpp",
+    }  # these have flags of their own, and are chosen at run time
     assert own < set(commands)
     for file, arguments in commands.items():
         leaked = [a for a in arguments if a.startswith(UNPORTABLE)]
@@ -75,7 +87,9 @@ def test_kernels_share_no_functions(tmp_path):
     flags = [a for a in arguments if a.startswith(("-m", "-std", "-D", "-I"))]
     made = tmp_path / "kernel.o"
     source = ROOT / "native" / "kernel_avx512.cpp"
-    subprocess.run([COMPILER, *flags, "-O0", "-c", source, "-o", made], check=True)  # -O0 inlines nothing away
+    subprocess.run(
+        [COMPILER, *flags, "-O0", "-c", source, "-o", made], check=True
+    )  # -O0 inlines nothing away
     symbols = subprocess.run([nm, "-C", made], check=True, capture_output=True, text=True).stdout
     entries = [line.split(maxsplit=2) for line in symbols.splitlines()]  # address, kind, name; or kind, name
     shared = [entry[2] for entry in entries if len(entry) == 3 and entry[1] in "WVu"]
