@@ -36,7 +36,7 @@ def plain_puppet() -> Puppet:
         pose=torch.zeros(15),
     )
     light = Light(torch.tensor([0.9, 0, 0.1, 0.2, 0, 0, 0, 0, 0]), torch.tensor([0.8, 0.6, 0.5]))
-    rig = FaceRig(torch.full((2,), 0.01), torch.tensor([0.004, 0.01]), torch.zeros(3))
+    rig = FaceRig(torch.full((2,), 0.01))
     puppet = Puppet(head, portrait, light, rig)
     puppet.add("skin", _skin(puppet))
     puppet.add("hair", _photo_hair(puppet))

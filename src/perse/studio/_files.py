@@ -18,7 +18,7 @@ from perse.head import Head
 from perse.studio.groups import Group, Rooted, Skinned, SurfaceDiscs
 from perse.studio.puppet import FaceRig, Light, Puppet
 
-FORMAT = "perse-puppet-1"
+FORMAT = "perse-puppet-2"
 KINDS: dict[str, type[Group]] = {kind.__name__: kind for kind in (SurfaceDiscs, Rooted, Skinned)}
 
 

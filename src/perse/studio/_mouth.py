@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from perse.head import Head, pose_transforms, rasterize_mesh
+from perse.head import Head, rasterize_mesh
 from perse.studio._image import Array, Photo, erode, sample, smoothstep
 from perse.studio._skin import LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, Surface, mouth_mask_at
-from perse.studio._view import View
 from perse.studio.regions import LIPS_INNER, Regions
 
 LUMA = np.array([0.3, 0.59, 0.11])
-CAVITY = np.array([0.30, 0.105, 0.095])
-TONGUE_COLOR = np.array([0.46, 0.20, 0.19])
+CAVITY = np.array([0.34, 0.125, 0.115])
+TONGUE_COLOR = np.array([0.66, 0.33, 0.32])
 GUM = np.array([0.60, 0.31, 0.30])
 TOOTH = np.array([0.80, 0.76, 0.70])
-MIN_MOUTH_PIXELS = 250  # below this the photo's mouth says nothing about the teeth
 
 
 def inner_faces(head: Head, regions: Regions) -> Array:
@@ -63,52 +60,16 @@ def _seen_from(vertices: Array, faces: Array, chosen: Array, yaw: float, pitch: 
     return seen
 
 
-def teeth_drop(
-    head: Head, betas: torch.Tensor, expr: torch.Tensor, pose: torch.Tensor, photo: Photo, view: View
-) -> torch.Tensor:
-    """How far the upper teeth must come down to be where the photo's smile shows teeth: [3] metres, or zero.
-
-    Tries 0 to 12 mm in millimetres; takes the first that covers clearly more of the bright, pale mouth pixels.
-    """
-    mouth = erode(photo.mouth, 3) > 0
-    if mouth.sum() <= MIN_MOUTH_PIXELS:
-        return torch.zeros(3)
-    luma = photo.image @ LUMA
-    colorful = photo.image.max(-1) - photo.image.min(-1)
-    bright = mouth & (luma > np.percentile(luma[mouth], 45)) & (colorful < 0.35)
-    if bright.sum() < 60:
-        return torch.zeros(3)
-    vertices = head.vertices(betas=betas, expr=expr, pose=pose)
-    transforms, _, _ = pose_transforms(head.joints(betas), pose)
-    upper = head.vertex_part == UPPER_TEETH
-    chosen = _near_mouth(head, vertices)
-    best_cover, best = -1.0, torch.zeros(3)
-    for millimetres in range(13):
-        drop = torch.tensor([0.0, -1e-3 * millimetres, 0.0015 if millimetres > 2 else 0.0])
-        moved = vertices.clone()
-        moved[upper] += transforms[1, :, :3] @ drop
-        index, _ = view.depth_map(moved.double().numpy(), head.faces[chosen].numpy())
-        teeth = (index >= 0) & (head.face_part[chosen].numpy()[np.maximum(index, 0)] == UPPER_TEETH)
-        cover = (teeth & bright).sum() / bright.sum()
-        if cover > best_cover + 0.02:
-            best_cover, best = cover, drop
-    return best
-
-
-def _near_mouth(head: Head, vertices: torch.Tensor) -> torch.Tensor:
-    centre = head.landmarks(vertices)[[13, 14]].mean(0)
-    return ((vertices[head.faces].mean(1) - centre).norm(dim=1) < 0.06).nonzero().squeeze(1)
-
-
 def tooth_color(photo: Photo, exposure: float) -> Array:
     """[3] the bright half of the photo's open mouth, or a plain tooth in the photo's exposure."""
+    plain = TOOTH * np.clip(exposure, 0.75, 1.1)
     inside = photo.image[erode(photo.mouth, 3) > 0]
     if len(inside) <= 60:
-        return TOOTH * min(exposure, 1.1)
+        return plain
     luma = inside @ LUMA
     color = np.median(inside[luma > np.percentile(luma, 60)], 0)
-    pale = color.max() - color.min() < 0.35 and color @ LUMA > 0.3
-    return color if pale else TOOTH * min(exposure, 1.1)
+    pale = color.max() - color.min() < 0.35 and color @ LUMA > 0.75 * plain @ LUMA
+    return color if pale else plain
 
 
 def color_mouth(
@@ -118,7 +79,7 @@ def color_mouth(
     colors = colors.copy()
     lips_z = float(regions.landmarks[list(LIPS_INNER), 2].mean())
     depth = lips_z - surface.template[:, 2]  # metres behind the lips
-    dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.014), 0.2, 1)[:, None]
+    dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.018), 0.22, 1)[:, None]
     colors[surface.inner] = (CAVITY * exposure * (0.25 + 1.5 * dark))[surface.inner]
     shown = mouth_mask_at(surface, photo.mouth)[:, None]
     for part, base in (
@@ -131,9 +92,10 @@ def color_mouth(
             continue
         facing = np.clip(0.62 + 0.38 * np.abs(surface.normals[rows, 2]), 0.3, 1)[:, None]
         painted = np.tile(base, (rows.sum(), 1))
+        reach = 0.035 if part == TONGUE else 0.020
         if part != TONGUE:
             painted = _teeth_and_gums(surface.template[rows], painted, upper=part == UPPER_TEETH)
-        occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / 0.020), 0.18, 1)[:, None]
+        occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / reach), 0.18, 1)[:, None]
         painted = painted * facing * occlusion ** np.array([1.0, 1.2, 1.3])  # shade in a mouth is warm
         keep = shown[rows] & (part == UPPER_TEETH)
         colors[rows] = np.where(keep, sample(photo.image, surface.pixels[rows]), painted)

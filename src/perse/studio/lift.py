@@ -23,7 +23,7 @@ from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
 from perse.studio._image import Array, Photo, read_photo, sample
 from perse.studio._image import smoothstep as np_smoothstep
-from perse.studio._mouth import color_mouth, inner_faces, teeth_drop, tooth_color
+from perse.studio._mouth import color_mouth, inner_faces, tooth_color
 from perse.studio._refine import refine
 from perse.studio._relief import PoseAtPhoto
 from perse.studio._skin import (
@@ -40,10 +40,11 @@ from perse.studio._skin import (
     seen_in_photo,
     undercoat,
 )
+from perse.studio._teeth import place_teeth
 from perse.studio._view import View
 from perse.studio._warp import landmark_offsets, neck_offsets
 from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Rooted, SurfaceDiscs
-from perse.studio.puppet import EYE_LANDMARKS, LIP_LANDMARKS, FaceRig, Light, Puppet, label_code
+from perse.studio.puppet import EYE_LANDMARKS, FaceRig, Light, Puppet, label_code
 from perse.studio.regions import Regions
 
 OPACITY = 0.97
@@ -63,6 +64,7 @@ class _Scene:
     view: View
     vertices: Array  # [V, 3] in the photo's pose
     pose: PoseAtPhoto
+    inner: Array  # [F] bool: skin inside the mouth
 
 
 def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
@@ -74,13 +76,14 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     regions = Regions.of(head)
     photo = read_photo(portrait)
     view = View.of(portrait.camera)
-    drop = teeth_drop(head, portrait.betas, portrait.expr, portrait.pose, photo, view)
     offsets = _shape_offsets(head, regions, portrait, photo, view)
-    rig = _face_rig(head, portrait, drop, offsets)
+    inner = inner_faces(head, regions)
+    offsets = offsets + place_teeth(head, portrait, offsets, inner, photo, view)
+    rig = _face_rig(head, portrait, offsets)
     puppet = Puppet(head, portrait, Light(torch.zeros(9), torch.zeros(3)), rig, offsets=offsets)
     transforms, quats, _ = pose_transforms(puppet.joints(), portrait.pose)
     vertices = puppet.posed_vertices(portrait.expr, portrait.pose).double().numpy()
-    scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats))
+    scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats), inner)
     trust = _add_surface(puppet, scene)
     hair = lift_hair(photo, view, vertices, head, regions, scene.pose)
     clothes = lift_clothes(photo, view, vertices, head, regions, puppet.rest_vertices(), scene.pose)
@@ -109,27 +112,24 @@ def _shape_offsets(head: Head, regions: Regions, portrait: Portrait, photo: Phot
     return offsets + to_tensor(neck_offsets(head, regions, posed(), photo, view))
 
 
-def _face_rig(head: Head, portrait: Portrait, drop: Tensor, offsets: Tensor) -> FaceRig:
-    """Openings of lids and lips in the photo and at rest."""
+def _face_rig(head: Head, portrait: Portrait, offsets: Tensor) -> FaceRig:
+    """How far the lids are open in the photo, but no less than 0.6 of what they are at rest."""
     at_rest = head.landmarks(head.rest_vertices(portrait.betas, offsets))
     at_photo = head.landmarks(head.vertices(portrait.betas, portrait.expr, portrait.pose, offsets))
 
     def gap(points: Tensor, pair: tuple[int, int]) -> Tensor:
         return (points[pair[0]] - points[pair[1]]).norm()
 
-    rest_lips, photo_lips = gap(at_rest, LIP_LANDMARKS) * 0.95, gap(at_photo, LIP_LANDMARKS)
-    lids = torch.stack(
-        [torch.maximum(gap(at_photo, pair), 0.6 * gap(at_rest, pair)) for pair in EYE_LANDMARKS]
+    return FaceRig(
+        torch.stack([torch.maximum(gap(at_photo, pair), 0.6 * gap(at_rest, pair)) for pair in EYE_LANDMARKS])
     )
-    return FaceRig(lids, torch.stack([rest_lips, torch.maximum(photo_lips, rest_lips + 1e-3)]), drop)
 
 
 def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
     """Colour the head's surface and add it as "skin" and "clothes_under"; how far each disc may be refined."""
     head, regions, photo, view = scene.head, scene.regions, scene.photo, scene.view
     _, depth = view.depth_map(scene.vertices, head.faces.numpy())
-    inner = inner_faces(head, regions)
-    surface = cut_surface(head, regions, scene.vertices, depth, view, inner)
+    surface = cut_surface(head, regions, scene.vertices, depth, view, scene.inner)
     lid = lid_motion(head, surface)
     skin = color_skin(surface, photo, regions, lid.max(1))
     puppet.light = Light(to_tensor(skin.light), to_tensor(skin.reference))

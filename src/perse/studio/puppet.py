@@ -39,8 +39,6 @@ PHOTO_CLOTHES = ("clothes", "clothes_back", "clothes_under")
 EYE_PARTS = (PARTS.index("left_eye"), PARTS.index("right_eye"))
 EYE_SINK = 0.003
 """Metres an eyeball moves back as its lids close."""
-UPPER_TEETH = PARTS.index("upper_teeth")
-LIP_LANDMARKS = (13, 14)  # inner border of the upper and the lower lip
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,10 @@ class Light:
 
 @dataclass(frozen=True)
 class FaceRig:
-    """The little that posing needs beyond the head: lids' and lips' openings at which things change."""
+    """The little that posing needs beyond the head: how far lids are open when the eye is."""
 
     lid_gap: Tensor
     """[2] metres between the lids of the left and right eye when open."""
-    lip_gap: Tensor
-    """[2] metres between the inner lips at rest, and where the teeth have come out fully."""
-    teeth_drop: Tensor
-    """[3] metres the upper teeth move (head frame) between those two, so that they never poke through."""
 
 
 @dataclass
@@ -218,10 +212,10 @@ class Puppet:
         return self.head.joints(self.betas)
 
     def posed_vertices(self, expr: Tensor, pose: Tensor) -> Tensor:
-        """[V, 3] the head in a pose, with the upper teeth where the lips let them be."""
+        """[V, 3] the head in a pose, eyeballs sunk behind closing lids."""
         vertices = self.head.vertices(betas=self.betas, expr=expr, pose=pose, offsets=self.offsets)
         transforms, _, _ = pose_transforms(self.joints(), pose)
-        return self._sink_eyes(self._drop_teeth(vertices, transforms), transforms)
+        return self._sink_eyes(vertices, transforms)
 
     def _sink_eyes(self, vertices: Tensor, transforms: Tensor) -> Tensor:
         """Move eyeballs back a little as lids close, or they show through the thin lids."""
@@ -231,17 +225,6 @@ class Puppet:
         vertices = vertices.clone()
         for closed, part in zip(closure, EYE_PARTS, strict=True):
             vertices[self.head.vertex_part == part] -= EYE_SINK * closed * transforms[1, :, 2]
-        return vertices
-
-    def _drop_teeth(self, vertices: Tensor, transforms: Tensor) -> Tensor:
-        if not bool(self.rig.teeth_drop.any()):
-            return vertices
-        low, high = self.rig.lip_gap.unbind()
-        gap = _gap(self.head.landmarks(vertices), LIP_LANDMARKS)
-        out = ((gap - low) / (high - low).clamp_min(1e-4)).clamp(0, 1)
-        upper = self.head.vertex_part == UPPER_TEETH
-        vertices = vertices.clone()
-        vertices[upper] += out * (transforms[1, :, :3] @ self.rig.teeth_drop)
         return vertices
 
     def closure(self, vertices: Tensor) -> Tensor:
