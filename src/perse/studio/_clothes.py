@@ -142,7 +142,7 @@ def _front(
     below = head.v_template[head.faces][:, :, 1].amax(1) < float(regions.chin[1]) - 0.012
     _, body = view.depth_map(vertices, faces[below.numpy()])
     _, whole = view.depth_map(vertices, faces)
-    worn = (photo.clothes > 0.35) & (photo.foreground > 0.3)
+    worn = (photo.clothes > 0.35) & (photo.foreground > 0.3) & (photo.worn < 0.3)
     bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
     worn |= ndimage.binary_opening(bare, iterations=9)
     worn &= photo.hair <= 0.5
@@ -182,9 +182,12 @@ def under_colors(surface: Surface, rows: Array, photo: Photo) -> tuple[Array, Ar
     if not solid.any():
         solid = photo.clothes >= photo.clothes.max() * 0.9
     pixels = np.stack(solid.nonzero()[::-1], 1) + 0.5
-    _, near = cKDTree(pixels).query(surface.pixels[rows, :2])
+    at = surface.pixels[rows, :2]
+    own = surface.visible[rows] & (sample(photo.clothes, at) > 0.6) & (sample(photo.foreground, at) > 0.9)
+    _, near = cKDTree(pixels).query(at)
     colors = photo.image[(pixels[near, 1]).astype(int), (pixels[near, 0]).astype(int)]
-    shade = np.where(surface.visible[rows], 0.8, 0.6)[:, None]
+    colors = np.where(own[:, None], sample(photo.image, at), colors)
+    shade = np.where(own, 1.0, np.where(surface.visible[rows], 0.8, 0.6))[:, None]
     outside = beyond_outline(surface, photo)[rows]
     return colors * shade, np.where(outside, 0.0, 0.97)
 

@@ -26,7 +26,7 @@ def color_eyes(
     vertices [V, 3] in the photo's pose; axes [2, 3] the gaze of the rig there. colours [N, 3] -> [N, 3]
     """
     colors = colors.copy()
-    opening = erode(photo.eyes, 3)
+    opening = erode(photo.eyes, 3) * (photo.worn < 0.3)
     soft = at_pixels(ndimage.gaussian_filter(opening, 1.0), surface.pixels)
     for part, axis in ((LEFT_EYE, axes[0]), (RIGHT_EYE, axes[1])):
         rows = np.flatnonzero(surface.part == part)

@@ -1,4 +1,4 @@
-"""The photo's hair: a relief in front, a dark copy inside, a back, and a wall around the silhouette."""
+"""The photo's hair: a relief in front with a dark copy inside; what hangs below the nape has a back and a rim."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from perse.dataset import LABELS
 from perse.head import Head, rasterize_mesh
+from perse.studio._crown import SKULL, Crown, Outline, fill_image
 from perse.studio._geometry import matrix_to_quat
 from perse.studio._image import (
     BODY_SKIN,
@@ -23,6 +24,7 @@ from perse.studio._image import (
     fill_holes,
     smoothstep,
 )
+from perse.studio._locks import UNDER_SHADE, HairSides, bare_ears, ground, hair_ground, locks
 from perse.studio._relief import PoseAtPhoto, place, relief_group, steepness
 from perse.studio._view import View
 from perse.studio.binding import hanging_weights
@@ -31,14 +33,14 @@ from perse.studio.regions import Regions
 
 HEAD_RADIUS = 0.085
 """Metres: the relief of the hair bulges like a ball of this radius at its silhouette."""
+BACK_RADIUS = 0.065
+"""Metres that hanging hair reaches behind the middle of the head."""
 MIN_HAIR_PIXELS = 400
 LABEL = LABELS.index("hair")
-SKULL = np.array([0.0, 0.05, -0.012])
-"""Middle of the skull in the head frame."""
 NAPE = np.array([0.0, -0.02, -0.08])
-UNDER_SHADE = 0.7
-"""Brightness of the ground under the locks."""
-EDGE_LOCKS, SIDE_LOCKS, BACK_LOCKS = 4000, 10000, 6000
+EDGE_LOCKS = 4000
+OVERLAP = 24
+"""Pixels by which the back of hanging hair reaches above the nape."""
 EDGE = 14
 """Pixels from the silhouette in which the front relief is too steep to be trusted."""
 
@@ -50,7 +52,7 @@ class HairField:
     front: Array  # [S, S] metres
     back: Array  # [S, S] metres
     silhouette: Array  # [S, S] bool: head and hair, filled
-    behind: Array  # [S, S] bool: where a back is needed
+    behind: Array  # [S, S] bool: where hair hangs below the nape
     colors: Array  # [S, S, 3] hair colours without the background's bleeding
     spread: Array  # [S, S, 3] the nearest solid hair colour, everywhere
     mean: Array  # [3]
@@ -64,19 +66,29 @@ def hair_color(photo: Photo, fallback: Array) -> Array:
 
 
 def lift_hair(
-    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, pose: PoseAtPhoto
+    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, pose: PoseAtPhoto, light: Array
 ) -> dict[str, Skinned]:
-    """The groups of the photo's hair, or none for a bald person. vertices [V, 3] in the photo's pose."""
+    """The groups of the photo's hair, or none for a bald person.
+
+    vertices [V, 3] in the photo's pose, light [9] the photo's spherical harmonics.
+    """
     if (photo.hair > 0.5).sum() < MIN_HAIR_PIXELS:
         return {}
     field = _field(photo, view, vertices, head, regions)
     wall = _find_wall(field, photo, view)
+    ears = bare_ears(vertices, head, regions, photo, view)
+    crown = Crown.of(head, vertices, hair_ground(head.v_template.double().numpy(), regions, ears), view)
+    bare = view.depth_map(vertices, head.faces.numpy())[0] >= 0
+    outline = Outline.of(field.silhouette, photo.hair > 0.3, bare, view)
+    sides = HairSides.of(crown, outline, field.spread, field.mean, light, view, pose)
     return {
         "hair": _front(field, photo, view, pose),
         "hair_inner": _inner(field, photo, view, pose),
         "hair_back": _back(field, view, pose),
         "hair_rim": _rim(field, wall, view, pose),
-        "hair_locks": _locks(field, wall, photo, view, pose),
+        "hair_edge": _edge(field, photo, view, pose),
+        "hair_ground": ground(sides),
+        "hair_locks": locks(sides, vertices[ears]),
     }
 
 
@@ -85,19 +97,16 @@ def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regio
     centre_depth = float(view.camera_space(SKULL[None])[0, 2])
     pixel = view.metres_per_pixel(centre_depth)
     _, near = view.depth_map(vertices, faces)
-    far = view.far_depth_map(vertices, faces)
     nape = view.project(NAPE[None])[0, 1]
     above = np.arange(photo.size)[:, None] < nape
     hair = photo.hair > 0.5
     face_or_hair = np.isin(photo.part, (FACE_SKIN, HAIR, BODY_SKIN)) & above
-    silhouette = fill_holes(face_or_hair | hair)
+    silhouette = fill_holes(face_or_hair | hair | (photo.worn > 0.5))
     bulge = _ball(edge_distance(silhouette) * pixel)
     front = _front_depth(photo, near, centre_depth, bulge, silhouette, pixel)
-    back = _back_depth(far, centre_depth, bulge)
-    scalp = regions.scalp(head.v_template).numpy() * (head.vertex_part == 1).numpy()
-    scalp_faces = faces[(scalp[faces] > 0.3).all(1)]
-    index, _, _ = rasterize_mesh(view.project(vertices), scalp_faces, view.height, view.width)
-    behind = ndimage.binary_erosion(fill_holes((index >= 0) | (photo.hair > 0.6)), iterations=2)
+    hanging = hair & (np.arange(photo.size)[:, None] > nape - OVERLAP)
+    behind = _between(hanging, view.project(SKULL[None])[0, 0])
+    back = _back_depth(behind, centre_depth, pixel)
     colors, spread = _clean_colors(photo)
     return HairField(
         front=front,
@@ -109,6 +118,27 @@ def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regio
         mean=np.median(photo.image[hair], 0),
         centre_depth=centre_depth,
     )
+
+
+def _between(hanging: Array, middle: float) -> Array:
+    """The rows of hair that hangs on both sides of the neck, filled from one side to the other."""
+    filled = hanging.copy()
+    columns = np.arange(hanging.shape[1])
+    for row in hanging.any(1).nonzero()[0]:
+        seen = hanging[row].nonzero()[0]
+        if seen[0] < middle < seen[-1]:
+            filled[row] |= (columns >= seen[0]) & (columns <= seen[-1])
+    return ndimage.binary_erosion(_rounded_top(filled), iterations=2)
+
+
+def _rounded_top(mask: Array) -> Array:
+    """The mask with its upper corners taken off."""
+    width = int(mask.sum(1).max())
+    if width < 8:
+        return mask
+    below = np.pad(mask.astype(np.uint8), ((0, width), (0, 0)), mode="edge")
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width // 2 | 1, width // 2 | 1))
+    return cv2.morphologyEx(below, cv2.MORPH_OPEN, disc)[: len(mask)] > 0
 
 
 def _ball(distance: Array) -> Array:
@@ -134,19 +164,22 @@ def _front_depth(
     return np.where(over_skull, np.minimum(depth, limit), depth)
 
 
-def _back_depth(skull: Array, centre: float, bulge: Array) -> Array:
-    depth = centre + bulge * 1.05
-    depth = np.where(np.isnan(skull), depth, np.maximum(depth, np.nan_to_num(skull) + 0.008))
-    return ndimage.gaussian_filter(depth, 2)
+def _back_depth(behind: Array, centre: float, pixel: float) -> Array:
+    """Depth [H, W] of the back of hanging hair: every row is half an ellipse behind the neck."""
+    depth = np.full(behind.shape, centre)
+    for row in behind.any(1).nonzero()[0]:
+        columns = behind[row].nonzero()[0]
+        half = max((columns[-1] - columns[0]) / 2, 1.0)
+        across = (np.arange(behind.shape[1]) - (columns[0] + columns[-1]) / 2) / half
+        deep = min(half * pixel, BACK_RADIUS)
+        depth[row] += deep * np.sqrt(np.clip(1 - across**2, 0, 1))
+    return ndimage.gaussian_filter(depth, (4, 1))
 
 
 def _clean_colors(photo: Photo) -> tuple[Array, Array]:
     """Hair colours without background at the border, and solid hair's colour carried everywhere."""
     solid = ndimage.binary_erosion(photo.hair > 0.9, iterations=4)
-    if not solid.any():
-        solid = photo.hair > 0.5
-    nearest = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
-    spread = cv2.GaussianBlur(photo.image[nearest[0], nearest[1]], (0, 0), 1.2)
+    spread = fill_image(photo.image, solid if solid.any() else photo.hair > 0.5)
     inside = smoothstep(ndimage.gaussian_filter(photo.hair, 1), 0.8, 0.97)
     on_face = smoothstep(dilate(photo.skin, 5), 0.1, 0.4)  # over skin the photo's own mixture is right
     keep = np.maximum(inside, on_face)[..., None]
@@ -208,10 +241,11 @@ class _Wall:
 
 def _find_wall(field: HairField, photo: Photo, view: View) -> _Wall:
     nape = view.project(NAPE[None])[0, 1]
-    whole = fill_holes(field.silhouette & (field.behind | (photo.hair > 0.5)))
+    whole = fill_holes(field.silhouette & (photo.hair > 0.5))
     rim = whole & ~ndimage.binary_erosion(whole, iterations=2)
-    rim &= np.arange(photo.size)[:, None] < nape + 200
-    rim &= ndimage.binary_dilation(field.behind | (photo.hair > 0.5), iterations=2)
+    row = np.arange(photo.size)[:, None]
+    rim &= (row > nape - OVERLAP) & (row < nape + 200)  # above it the crown closes the sides
+    rim &= ndimage.binary_dilation(photo.hair > 0.5, iterations=2)
     rim &= ~ndimage.binary_erosion(field.silhouette, iterations=4)
     rim &= np.indices(rim.shape).sum(0) % 2 == 0
     rows, columns = rim.nonzero()
@@ -247,85 +281,35 @@ def _rim(field: HairField, wall: _Wall, view: View, pose: PoseAtPhoto) -> Skinne
     )
 
 
-def _locks(field: HairField, wall: _Wall, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
-    """Thin locks over the ground at the sides and the back, in colours of the photo's own hair.
-
-    They fall down the surface, so that a turned head shows hair and not the smear of one pixel.
-    """
+def _edge(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
+    """Thin locks on the steep border of the front relief, whose own discs are few and stretched."""
     rng = np.random.default_rng(2)
-    parts = [
-        _edge_sites(field, photo, view, rng),
-        _side_sites(wall, view, rng),
-        _back_sites(field, view, rng),
-    ]
-    points, pixels, shade = (np.concatenate([part[column] for part in parts]) for column in range(3))
+    distance = edge_distance(field.silhouette)
+    rows, columns = ((distance > 2) & (distance < EDGE) & (photo.hair > 0.8)).nonzero()
+    nearness = 1 / distance[rows, columns] ** 1.5
+    count = EDGE_LOCKS if len(rows) else 0
+    pick = rng.choice(len(rows), count, p=nearness / nearness.sum()) if count else np.zeros(0, int)
+    rows, columns = rows[pick], columns[pick]
+    depth = field.front[rows, columns] - 0.0008
+    local = (np.stack([columns, rows], 1) + 0.5 - view.centre) / view.focal * depth[:, None]
+    points = view.world(np.concatenate([local, depth[:, None]], 1))
     normal = points - SKULL
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     down = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.12, points.shape)
     down -= normal * (down * normal).sum(1, keepdims=True)
     down /= np.linalg.norm(down, axis=1, keepdims=True)
-    shade = shade * np.exp(rng.normal(0, 0.10, len(points))) * (0.92 + 0.10 * normal[:, 1])
-    row, column = np.clip(pixels, 0, photo.size - 1).astype(int).T
-    length = rng.uniform(0.003, 0.0065, len(points))
+    shade = np.exp(rng.normal(0, 0.10, count)) * (0.92 + 0.10 * normal[:, 1])
+    length = rng.uniform(0.003, 0.0065, count)
     scales = np.stack([length, np.full_like(length, 9e-4), np.full_like(length, 5e-4)], 1)
     frames = np.stack([down, np.cross(normal, down), normal], -1)
     return place(
         torch.from_numpy(points).float(),
         matrix_to_quat(torch.from_numpy(view.rotation @ frames).float()),
         torch.from_numpy(scales).float(),
-        field.spread[row, column] * shade[:, None],
-        np.full(len(points), 0.85),
+        field.spread[rows, columns] * shade[:, None],
+        np.full(count, 0.85),
         LABEL,
         view,
         pose,
         hanging_weights,
     )
-
-
-Sites = tuple[Array, Array, Array]
-"""World points [M, 3], pixels (row, column) to take their colours from [M, 2], brightness [M]."""
-NOWHERE: Sites = (np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
-
-
-def _edge_sites(field: HairField, photo: Photo, view: View, rng: np.random.Generator) -> Sites:
-    """On the steep border of the front relief, whose own discs are few and stretched."""
-    distance = edge_distance(field.silhouette)
-    rows, columns = ((distance > 2) & (distance < EDGE) & (photo.hair > 0.8)).nonzero()
-    if not len(rows):
-        return NOWHERE
-    nearness = 1 / distance[rows, columns] ** 1.5
-    pick = rng.choice(len(rows), EDGE_LOCKS, p=nearness / nearness.sum())
-    rows, columns = rows[pick], columns[pick]
-    points = _lift_pixels(rows, columns, field.front[rows, columns] - 0.0008, view)
-    return points, np.stack([rows, columns], 1).astype(float), np.full(len(rows), 1.0)
-
-
-def _side_sites(wall: _Wall, view: View, rng: np.random.Generator) -> Sites:
-    """On the wall between front and back."""
-    if not len(wall.rows):
-        return NOWHERE
-    area = wall.back - wall.front
-    index = rng.choice(len(area), SIDE_LOCKS, p=area / area.sum())
-    t = rng.uniform(-0.05, 1.0, SIDE_LOCKS)
-    points = wall.points(index, t, rng.uniform(1.5, 6.0, SIDE_LOCKS), view)
-    pixels = np.stack([wall.rows[index], wall.columns[index]], 1) + rng.normal(0, 4, (SIDE_LOCKS, 2))
-    pixels += wall.inward[index][:, ::-1] * rng.uniform(3, 30, (SIDE_LOCKS, 1))
-    return points, pixels, 1.05 - 0.15 * t
-
-
-def _back_sites(field: HairField, view: View, rng: np.random.Generator) -> Sites:
-    """On the back of the head."""
-    rows, columns = field.behind.nonzero()
-    if not len(rows):
-        return NOWHERE
-    pick = rng.integers(0, len(rows), BACK_LOCKS)
-    rows, columns = rows[pick], columns[pick]
-    depth = field.back[rows, columns] + rng.uniform(0, 0.003, BACK_LOCKS)
-    pixels = np.stack([rows, columns], 1) + rng.normal(0, 6, (BACK_LOCKS, 2))
-    return _lift_pixels(rows, columns, depth, view), pixels, np.full(BACK_LOCKS, 0.9)
-
-
-def _lift_pixels(rows: Array, columns: Array, depth: Array, view: View) -> Array:
-    """World points [M, 3] of pixels at depths [M]."""
-    local = (np.stack([columns, rows], 1) + 0.5 - view.centre) / view.focal * depth[:, None]
-    return view.world(np.concatenate([local, depth[:, None]], 1))

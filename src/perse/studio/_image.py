@@ -98,7 +98,9 @@ class Photo:
     skin: Array
     """Probability of body or face skin."""
     clothes: Array
-    """Probability of clothes and anything else that is worn."""
+    """Probability of clothes and anything else that is worn on the body."""
+    worn: Array
+    """0..1, what is worn on the head: glasses, a hat, earrings."""
     part: Array
     """The likeliest class of a pixel."""
     landmarks: Array
@@ -121,6 +123,8 @@ def read_photo(portrait: Portrait) -> Photo:
     landmarks = portrait.landmarks[:, :2].numpy()
     foreground = guided_filter(image, 1 - probabilities[..., BACKGROUND], 5, 4e-4)
     hair = np.minimum(guided_filter(image, probabilities[..., HAIR], 4, 4e-4), foreground)
+    worn = _worn_on_head(probabilities[..., OTHER], landmarks)
+    hair = np.minimum(hair, 1 - dilate(worn, 3))  # the class hair likes the borders of hats
     foreground, holes = _mend_body(foreground, landmarks)
     probabilities[holes] = np.eye(6, dtype=np.float32)[CLOTHES]
     shape = image.shape[:2]
@@ -130,7 +134,8 @@ def read_photo(portrait: Portrait) -> Photo:
         foreground=foreground,
         hair=smoothstep(hair, 0.2, 0.8),
         skin=probabilities[..., BODY_SKIN] + probabilities[..., FACE_SKIN],
-        clothes=probabilities[..., CLOTHES] + probabilities[..., OTHER],
+        clothes=probabilities[..., CLOTHES] + probabilities[..., OTHER] * (1 - worn),
+        worn=worn,
         part=probabilities.argmax(-1),
         landmarks=landmarks,
         mouth=polygon(shape, landmarks[list(LIPS_INNER)]),
@@ -147,3 +152,21 @@ def _mend_body(foreground: Array, landmarks: Array) -> tuple[Array, Array]:
     closed = fill_holes(np.pad(closed, ((0, 1), (0, 0)), constant_values=True))[:-1]
     holes = ndimage.binary_opening(closed & below_chin & (foreground < 0.6), iterations=2)
     return np.where(holes, 0.97, foreground).astype(np.float32), holes
+
+
+def _worn_on_head(other: Array, landmarks: Array) -> Array:
+    """[S, S] probability of things worn on the head, from that of the class "other" [S, S].
+
+    Pieces that lie below the chin, or far from the head, are not on it.
+    """
+    low, high = landmarks.min(0), landmarks.max(0)
+    height = high[1] - low[1]
+    pieces, count = ndimage.label(ndimage.binary_dilation(other > 0.25, iterations=2))
+    worn = np.zeros_like(other)
+    for index in range(1, count + 1):
+        piece = pieces == index
+        row, column = (axis.mean() for axis in piece.nonzero())
+        inside = low[0] - 0.5 * height < column < high[0] + 0.5 * height
+        if inside and low[1] - 1.2 * height < row < high[1]:
+            worn[piece] = other[piece]
+    return smoothstep(worn, 0.25, 0.6).astype(np.float32)

@@ -168,6 +168,7 @@ def _confidence(surface: Surface, photo: Photo, observed: Array, regions: Region
     no_hair = 1 - np.clip(dilate(photo.hair, 13) * 1.5, 0, 1)
     no_clothes = 1 - np.clip(dilate(photo.clothes, 9) * 1.5, 0, 1)
     inside = np.minimum(erode(photo.skin, 5), np.minimum(no_hair, no_clothes))
+    inside = np.minimum(inside, 1 - dilate(photo.worn, 7))  # and the shadow that glasses throw
     inside = sample(inside, surface.pixels) * sample(erode(photo.foreground > 0.9, 5), surface.pixels)
     weight = (surface.visible & surface.body) * smoothstep(inside, 0.55, 0.85)
     weight = weight * smoothstep(surface.facing, 0.15, 0.4) * (1 - _foreign(surface, photo))

@@ -17,6 +17,7 @@ LANDMARKS = 468  # without the irises
 MAX_PIXELS = 5.0
 """No landmark moves further than this: more would be a wrong landmark."""
 MAX_NECK_PIXELS = 9.0
+MAX_EAR_PIXELS = 26.0
 LID_CLEARANCE = 3e-4
 """Metres that lids stay in front of the eyeball."""
 
@@ -97,6 +98,35 @@ def neck_offsets(head: Head, regions: Regions, vertices: Array, photo: Photo, vi
     amount = smoothstep(chin_y + 0.012 - template[:, 1], 0, 0.02) * smoothstep(template[:, 1], -0.17, -0.12)
     amount = amount * (head.vertex_part == SKIN).numpy()
     offsets += (shift * amount)[:, None] * view.rotation[0]
+    return offsets
+
+
+def ear_offsets(head: Head, regions: Regions, vertices: Array, photo: Photo, view: View) -> Array:
+    """Displacements [V, 3] along the picture's rows that let ears stand off the head as far as in the photo.
+
+    An ear is left alone where hair or anything else hides its outline.
+    """
+    offsets = np.zeros_like(vertices)
+    pixels = view.project(vertices)
+    person = (photo.foreground > 0.5) & (photo.skin > 0.5)
+    for side in (1, -1):
+        ear = regions.ear_vertices(head, side).numpy()
+        if not ear.any():
+            continue
+        outward = np.sign(np.median(pixels[ear, 0]) - np.median(pixels[:, 0]))
+        across = pixels[:, 0] * outward
+        root, reach = np.quantile(across[ear], 0.03), across[ear].max()
+        rows = np.quantile(pixels[ear, 1], [0.2, 0.8]).astype(int).clip(0, view.height)
+        seen = [np.flatnonzero(person[row]) for row in range(*rows)]
+        edges = np.array([(columns * outward).max() for columns in seen if len(columns)])
+        if len(edges) < 6:
+            continue
+        miss = float(np.quantile(edges, 0.8)) - reach
+        inside = int(np.clip((reach + miss - 3) * outward, 0, view.width - 1))
+        if photo.hair[rows[0] : rows[1], inside].mean() > 0.3 or not -MAX_EAR_PIXELS / 2 < miss < MAX_EAR_PIXELS:
+            continue
+        away = np.clip((across - root) / (reach - root), 0, 1) * ear
+        offsets += (away * miss * outward / view.focal[0] * pixels[:, 2])[:, None] * view.rotation[0]
     return offsets
 
 

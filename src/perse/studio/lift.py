@@ -42,7 +42,8 @@ from perse.studio._skin import (
 )
 from perse.studio._teeth import place_teeth
 from perse.studio._view import View
-from perse.studio._warp import landmark_offsets, neck_offsets
+from perse.studio._worn import lift_worn
+from perse.studio._warp import ear_offsets, landmark_offsets, neck_offsets
 from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Rooted, SurfaceDiscs
 from perse.studio.puppet import EYE_LANDMARKS, FaceRig, Light, Puppet, label_code
 from perse.studio.regions import Regions
@@ -85,16 +86,18 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     vertices = puppet.posed_vertices(portrait.expr, portrait.pose).double().numpy()
     scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats), inner)
     trust = _add_surface(puppet, scene)
-    hair = lift_hair(photo, view, vertices, head, regions, scene.pose)
+    hair = lift_hair(photo, view, vertices, head, regions, scene.pose, puppet.light.sh.double().numpy())
     clothes = lift_clothes(photo, view, vertices, head, regions, puppet.rest_vertices(), scene.pose)
-    for name, group in (hair | clothes).items():
+    worn = lift_worn(photo, view, vertices, head, regions, scene.pose)
+    for name, group in (hair | clothes | worn).items():
         if len(group):
             puppet.add(name, group)
-    for name in ("hair", "clothes"):
+    for name in ("hair", "clothes", "eyewear", "worn_hat", "trinkets"):
         if name in puppet.groups:  # soft borders show the background through: leave their colours alone
             trust[name] = smoothstep(puppet.groups[name].opacities, 0.6, 0.95)
-    if "hair_locks" in puppet.groups:
-        trust["hair_locks"] = torch.full((len(puppet.groups["hair_locks"]),), 0.5)
+    for name in ("hair_edge", "hair_locks"):
+        if name in puppet.groups:
+            trust[name] = torch.full((len(puppet.groups[name]),), 0.5)
     refine(puppet, photo, trust)
     return puppet
 
@@ -109,6 +112,7 @@ def _shape_offsets(head: Head, regions: Regions, portrait: Portrait, photo: Phot
 
     for _ in range(2):
         offsets = offsets + to_tensor(landmark_offsets(head, posed(), photo, view))
+    offsets = offsets + to_tensor(ear_offsets(head, regions, posed(), photo, view))
     return offsets + to_tensor(neck_offsets(head, regions, posed(), photo, view))
 
 

@@ -32,7 +32,7 @@ from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Group, Rooted, Skin
 from perse.studio.regions import Regions
 
 EYE_LANDMARKS = ((386, 374), (159, 145))  # upper and lower lid of the left (+x) and the right eye
-PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim", "hair_locks")
+PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim", "hair_edge", "hair_ground", "hair_locks")
 """Groups that hold the hair of the photo."""
 PHOTO_CLOTHES = ("clothes", "clothes_back", "clothes_under")
 """Groups that hold the clothes of the photo."""

@@ -81,6 +81,14 @@ class Regions:
         outside = smoothstep(x.abs(), 0.074, 0.079) * smoothstep(float(self.eye[1]) + 0.012 - y, 0.0, 0.01)
         return outside * ((z < 0.06) & (z > -0.04))
 
+    def ear_vertices(self, head: Head, side: int) -> Tensor:
+        """[V] bool: the vertices of one ear (+1: the person's left), as the head says or by their place."""
+        if "ears" in head.region_names:
+            ear = head.region("ears") > 0.5
+        else:
+            ear = (self.ears(head.v_template) > 0.3) & (head.v_template[:, 1] > float(self.chin[1]))
+        return ear & (head.v_template[:, 0] * side > 0)
+
     def lips(self, points: Tensor, soft: float = 0.0012) -> Tensor:
         """1 on the red of the lips."""
         near = points[:, 2] > float(self.landmarks[[61, 291], 2].min()) - 0.012
