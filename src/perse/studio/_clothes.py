@@ -146,7 +146,9 @@ def _front(
     bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
     worn |= ndimage.binary_opening(bare, iterations=9)
     worn &= photo.hair <= 0.5
-    worn = ndimage.binary_opening(np.pad(worn, 2, mode="edge"), iterations=2)[2:-2, 2:-2]  # no crumbs
+    worn = ndimage.binary_opening(np.pad(worn, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+    pieces, _ = ndimage.label(worn)
+    worn &= np.bincount(pieces.ravel())[pieces] >= MIN_PIXELS  # no crumbs
     root_depth = _root_depth(view, pose, head)
     distance = edge_distance(fill_holes(photo.foreground > 0.5)) * view.metres_per_pixel(root_depth)
     inside = np.minimum(distance, BODY_RADIUS) / BODY_RADIUS

@@ -51,12 +51,18 @@ class Outline:
         thickness = np.clip((outer - inner) * pixel, THINNEST, THICKEST)
         outline = Outline(centre[:2], outer, thickness, np.zeros(BINS))
         angles = (np.arange(BINS) + 0.5) * 2 * np.pi / BINS
-        rim = [outline.pixels(angles, share).astype(int).clip(0, np.array(cover.shape) - 1) for share in (0.97, 0.93)]
+        rim = [
+            outline.pixels(angles, share).astype(int).clip(0, np.array(cover.shape) - 1)
+            for share in (0.97, 0.93)
+        ]
         covered = np.any([cover[tuple(pixels.T)] for pixels in rim], axis=0)
         if covered.any():
-            nearest = ndimage.distance_transform_edt(
-                ~np.tile(covered, 3), return_distances=False, return_indices=True
-            )[0][BINS : 2 * BINS] % BINS
+            nearest = (
+                ndimage.distance_transform_edt(
+                    ~np.tile(covered, 3), return_distances=False, return_indices=True
+                )[0][BINS : 2 * BINS]
+                % BINS
+            )
             known = thickness[nearest]
             thin = np.minimum(0.4 * known, UNCOVERED)
             thickness = np.where(covered, known, thin)
@@ -68,7 +74,9 @@ class Outline:
 
     def at(self, values: Array, angle: Array) -> Array:
         """``values`` [BINS] at angles [N]."""
-        return np.interp(angle % (2 * np.pi), (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, values, period=2 * np.pi)
+        return np.interp(
+            angle % (2 * np.pi), (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, values, period=2 * np.pi
+        )
 
     def pixels(self, angle: Array, share: Array) -> Array:
         """Row and column [N, 2] at a share of the way from the centre to the outline."""
@@ -106,7 +114,9 @@ class Crown:
         faces = head.faces.numpy()
         chosen = np.flatnonzero((head.face_part == SKIN).numpy() & (mask[faces].max(1) > 0.05))
         corners = vertices[faces[chosen]]
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+        area = (
+            np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+        )
         cuts = np.clip(np.ceil(np.sqrt(area) / PIECE), 1, 8).astype(int)
         face = np.concatenate([np.repeat(chosen[cuts == k], k * k) for k in np.unique(cuts)])
         bary = np.concatenate(

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from perse.dataset import LABELS
-from perse.head import Head, rasterize_mesh
+from perse.head import Head
 from perse.studio._crown import SKULL, Crown, Outline, fill_image
 from perse.studio._geometry import matrix_to_quat
 from perse.studio._image import (
@@ -35,14 +35,15 @@ HEAD_RADIUS = 0.085
 """Metres: the relief of the hair bulges like a ball of this radius at its silhouette."""
 BACK_RADIUS = 0.065
 """Metres that hanging hair reaches behind the middle of the head."""
+HANGS = 0.035
+"""Metres below the nape that hair must reach to have a back there."""
+EDGE, EDGE_LOCKS = 14, 4000
+"""Pixels from the silhouette in which the front relief is too steep to be trusted."""
 MIN_HAIR_PIXELS = 400
 LABEL = LABELS.index("hair")
 NAPE = np.array([0.0, -0.02, -0.08])
-EDGE_LOCKS = 4000
 OVERLAP = 24
 """Pixels by which the back of hanging hair reaches above the nape."""
-EDGE = 14
-"""Pixels from the silhouette in which the front relief is too steep to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def lift_hair(
     wall = _find_wall(field, photo, view)
     ears = bare_ears(vertices, head, regions, photo, view)
     crown = Crown.of(head, vertices, hair_ground(head.v_template.double().numpy(), regions, ears), view)
-    bare = view.depth_map(vertices, head.faces.numpy())[0] >= 0
-    outline = Outline.of(field.silhouette, photo.hair > 0.3, bare, view)
-    sides = HairSides.of(crown, outline, field.spread, field.mean, light, view, pose)
+    _, skin_depth = view.depth_map(vertices, head.faces.numpy())
+    outline = Outline.of(field.silhouette, photo.hair > 0.3, ~np.isnan(skin_depth), view)
+    sides = HairSides.of(crown, outline, field.spread, field.mean, light, photo, skin_depth, view, pose)
     return {
         "hair": _front(field, photo, view, pose),
         "hair_inner": _inner(field, photo, view, pose),
@@ -104,7 +105,10 @@ def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regio
     silhouette = fill_holes(face_or_hair | hair | (photo.worn > 0.5))
     bulge = _ball(edge_distance(silhouette) * pixel)
     front = _front_depth(photo, near, centre_depth, bulge, silhouette, pixel)
-    hanging = hair & (np.arange(photo.size)[:, None] > nape - OVERLAP)
+    below = np.arange(photo.size)[:, None]
+    hanging = hair & (below > nape - OVERLAP)
+    if (hair & (below > nape + HANGS / pixel)).sum() < MIN_HAIR_PIXELS / 4:
+        hanging[:] = False  # short hair: the crown covers all of it
     behind = _between(hanging, view.project(SKULL[None])[0, 0])
     back = _back_depth(behind, centre_depth, pixel)
     colors, spread = _clean_colors(photo)
@@ -241,7 +245,7 @@ class _Wall:
 
 def _find_wall(field: HairField, photo: Photo, view: View) -> _Wall:
     nape = view.project(NAPE[None])[0, 1]
-    whole = fill_holes(field.silhouette & (photo.hair > 0.5))
+    whole = fill_holes(field.silhouette & (photo.hair > 0.5)) & field.behind.any()
     rim = whole & ~ndimage.binary_erosion(whole, iterations=2)
     row = np.arange(photo.size)[:, None]
     rim &= (row > nape - OVERLAP) & (row < nape + 200)  # above it the crown closes the sides
@@ -285,9 +289,10 @@ def _edge(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Skin
     """Thin locks on the steep border of the front relief, whose own discs are few and stretched."""
     rng = np.random.default_rng(2)
     distance = edge_distance(field.silhouette)
-    rows, columns = ((distance > 2) & (distance < EDGE) & (photo.hair > 0.8)).nonzero()
-    nearness = 1 / distance[rows, columns] ** 1.5
-    count = EDGE_LOCKS if len(rows) else 0
+    border = (distance > 1) & (distance < EDGE) & (photo.hair > 0.8) & (dilate(photo.skin, 25) < 0.5)
+    rows, columns = border.nonzero()
+    nearness = 1 / np.maximum(distance[rows, columns], 1) ** 1.2
+    count = EDGE_LOCKS if len(rows) > MIN_HAIR_PIXELS else 0
     pick = rng.choice(len(rows), count, p=nearness / nearness.sum()) if count else np.zeros(0, int)
     rows, columns = rows[pick], columns[pick]
     depth = field.front[rows, columns] - 0.0008
@@ -298,15 +303,14 @@ def _edge(field: HairField, photo: Photo, view: View, pose: PoseAtPhoto) -> Skin
     down = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.12, points.shape)
     down -= normal * (down * normal).sum(1, keepdims=True)
     down /= np.linalg.norm(down, axis=1, keepdims=True)
-    shade = np.exp(rng.normal(0, 0.10, count)) * (0.92 + 0.10 * normal[:, 1])
-    length = rng.uniform(0.003, 0.0065, count)
+    length = rng.uniform(0.002, 0.0045, count)
     scales = np.stack([length, np.full_like(length, 9e-4), np.full_like(length, 5e-4)], 1)
     frames = np.stack([down, np.cross(normal, down), normal], -1)
     return place(
         torch.from_numpy(points).float(),
         matrix_to_quat(torch.from_numpy(view.rotation @ frames).float()),
         torch.from_numpy(scales).float(),
-        field.spread[rows, columns] * shade[:, None],
+        field.colors[rows, columns],
         np.full(count, 0.85),
         LABEL,
         view,

@@ -121,6 +121,8 @@ def read_photo(portrait: Portrait) -> Photo:
     image = portrait.image.numpy().astype(np.float32)
     probabilities = portrait.segmentation.numpy().astype(np.float32).copy()
     landmarks = portrait.landmarks[:, :2].numpy()
+    stray = _apart(probabilities, landmarks)
+    probabilities[stray] = np.eye(6, dtype=np.float32)[BACKGROUND]
     foreground = guided_filter(image, 1 - probabilities[..., BACKGROUND], 5, 4e-4)
     hair = np.minimum(guided_filter(image, probabilities[..., HAIR], 4, 4e-4), foreground)
     worn = _worn_on_head(probabilities[..., OTHER], landmarks)
@@ -141,6 +143,14 @@ def read_photo(portrait: Portrait) -> Photo:
         mouth=polygon(shape, landmarks[list(LIPS_INNER)]),
         eyes=eyes,
     )
+
+
+def _apart(probabilities: Array, landmarks: Array) -> Array:
+    """[S, S] bool: parts that do not hang together with the face (a flag, a neighbour's shoulder)."""
+    pieces, _ = ndimage.label(probabilities[..., BACKGROUND] < 0.6)
+    column, row = np.clip(landmarks, 0, probabilities.shape[0] - 1).astype(int).T
+    own = np.unique(pieces[row, column])
+    return (pieces > 0) & ~np.isin(pieces, own[own > 0]) & (own.max() > 0)
 
 
 def _mend_body(foreground: Array, landmarks: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The photo's hair where the photo does not show it: a ground on the skull and thin locks in the photo's own colours."""
+"""The photo's hair where the photo does not show it: a ground on the skull, thin locks in the photo's own colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perse.studio._geometry import matrix_to_quat
 from perse.studio._image import Array, Photo, sample, smoothstep
 from perse.studio._light import harmonics
 from perse.studio._relief import PoseAtPhoto, place
-from perse.studio._view import View
+from perse.studio._view import View, at_pixels, in_image
 from perse.studio.binding import hanging_weights
 from perse.studio.groups import Skinned
 from perse.studio.regions import Regions
@@ -40,19 +40,32 @@ class HairSides:
     colors: Array  # [S, S, 3] solid hair's colours, everywhere
     mean: Array  # [3]
     light: Array  # [9]
+    hair: Array  # [S, S] 0..1 in the photo
+    skin_depth: Array  # [S, S] metres, nan where there is no head
     view: View
     pose: PoseAtPhoto
 
+    def belied(self, points: Array) -> Array:
+        """[N] bool: the photo would show hair at these points [N, 3], but shows something else."""
+        pixels = self.view.project(points)
+        nearest = np.nan_to_num(at_pixels(self.skin_depth, pixels), nan=9.0)
+        seen = in_image(pixels, self.view) & (pixels[:, 2] < nearest + 0.004)
+        return seen & (at_pixels(self.hair, pixels) < 0.4)
+
     @staticmethod
     def of(
-        crown: Crown, outline: Outline, colors: Array, mean: Array, light: Array, view: View, pose: PoseAtPhoto
-    ) -> HairSides:
+        crown: Crown, outline: Outline, colors: Array, mean: Array, light: Array, photo: Photo,
+        skin_depth: Array, view: View, pose: PoseAtPhoto,
+    ) -> HairSides:  # fmt: skip
         """Hair as thick as its outline, and thinning out towards the lower border of the scalp."""
         thickness = crown.read(outline, outline.thickness)
         thickness = thickness * (0.35 + 0.65 * smoothstep(crown.weight, 0.2, 0.9))
         top = smoothstep(crown.angle[:, 0], 0.5, 0.8)
         presence = 1 - top * (1 - crown.read(outline, outline.covered))
-        return HairSides(crown, outline, np.maximum(thickness, 0.002), presence, colors, mean, light, view, pose)
+        return HairSides(
+            crown, outline, np.maximum(thickness, 0.002), presence, colors, mean, light, photo.hair, skin_depth,
+            view, pose,
+        )  # fmt: skip
 
     def shade(self, normals: Array, angle: Array) -> Array:
         """How much brighter [M] the light makes a surface than the outline at the same height."""
@@ -75,7 +88,9 @@ def ground(sides: HairSides) -> Skinned:
     colors = (sides.colors[row, column] * 0.5 + 0.5 * sides.mean) * (UNDER_SHADE + 0.2 * front)[:, None]
     colors = colors * sides.shade(crown.normals, crown.angle[:, 0])[:, None]
     scales = np.stack([size, size, np.full_like(size, 4e-4)], 1)
-    return _place(points, _frames(crown.normals), scales, colors, np.full(len(points), 0.95), sides)
+    keep = ~sides.belied(points)
+    frames = _frames(crown.normals)
+    return _place(points[keep], frames[keep], scales[keep], colors[keep], np.full(keep.sum(), 0.95), sides)
 
 
 def locks(sides: HairSides, bare_ears: Array) -> Skinned:
@@ -110,6 +125,7 @@ def locks(sides: HairSides, bare_ears: Array) -> Skinned:
     colors = colors[:, None] * tips[None, :, None] * np.ones_like(middle)
     opacity = np.broadcast_to(np.linspace(0.9, 0.6, POINTS - 1), (LOCKS, POINTS - 1))
     keep = alive[:, 1:] & ~_over(middle, bare_ears)
+    keep &= ~sides.belied(middle.reshape(-1, 3)).reshape(keep.shape)
     return _place(middle[keep], frames[keep], scales[keep], colors[keep], opacity[keep], sides)
 
 
@@ -122,13 +138,17 @@ def _walk(
     """
     points, normals = shell.points[pick], shell.normals[pick]
     step = np.clip(1.3 * thickness, 0.014, 0.045)[:, None] / (POINTS - 1)
-    depth = -rng.uniform(0, 1, (len(pick), 1)) ** 2 * np.minimum(0.4 * thickness, 0.006)[:, None]
+    depth = -(rng.uniform(0, 1, (len(pick), 1)) ** 2) * np.minimum(0.4 * thickness, 0.006)[:, None]
     depth = depth - sunk[:, None]
     drift = _waves(points, rng) * 0.45 + rng.normal(0, 0.10, points.shape)
     fallen = np.zeros((len(pick), 1))
     strands, ups, alive = [points + normals * depth], [normals], [np.ones(len(pick), bool)]
     for k in range(1, POINTS):
-        way = np.array([0.0, -1.0, 0.0]) + drift + [0.0, 0.0, -1.0] * (0.15 + smoothstep(normals[:, 1:2], 0.5, 0.9))
+        way = (
+            np.array([0.0, -1.0, 0.0])
+            + drift
+            + [0.0, 0.0, -1.0] * (0.15 + smoothstep(normals[:, 1:2], 0.5, 0.9))
+        )
         way -= normals * (way * normals).sum(1, keepdims=True)
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         ahead = points + way * step
@@ -166,7 +186,7 @@ def hair_ground(template: Array, regions: Regions, bare: Array) -> Array:
     """[V] 0..1 where hair lies on the skin: the scalp, and the side of the head down to the jaw if ears are hidden."""
     points = torch.from_numpy(template).float()
     scalp = regions.scalp(points).numpy().astype(float)
-    low = float(regions.eye[1]) - 0.075
+    low = float(regions.eye[1]) - 0.055
     side = smoothstep(template[:, 1], low, low + 0.02) * smoothstep(-template[:, 2], -0.05, -0.04)
     hidden = [not bare[template[:, 0] * sign > 0].any() for sign in (1, -1)]
     side = side * np.where(template[:, 0] > 0, hidden[0], hidden[1])

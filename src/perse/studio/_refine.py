@@ -13,6 +13,8 @@ from perse.studio.puppet import Puppet
 
 STEP = 1.2
 DAMPING = 0.35
+MOST = 0.3
+"""No colour changes by more: what is hardly seen must not make up for what hides it."""
 BACKGROUND = (0.9, 0.9, 0.92)
 
 
@@ -42,11 +44,13 @@ def refine(puppet: Puppet, photo: Photo, trust: dict[str, Tensor], rounds: int =
         return drawn, torch.autograd.grad((drawn * pixels).sum(), colors)[0]
 
     colors = gaussians.colors
+    lowest, highest = (colors - MOST).clamp_min(0), (colors + MOST).clamp_max(1)
     _, weight = back_project(colors, inside.expand_as(target))
     weight = weight[:, :1]
     for _ in range(rounds):
         _, residual = back_project(colors, None)
-        colors = (colors + STEP * freedom * residual / (weight + DAMPING)).clamp(0, 1)
+        changed = colors + STEP * freedom * residual / (weight + DAMPING)
+        colors = changed.clamp(lowest, highest)
     start = 0
     for name, group in list(puppet.groups.items()):
         end = start + len(group)

@@ -106,9 +106,7 @@ def _front_depth(points: Array, faces: Array) -> Array:
     return np.where(index < 0, np.nan, 1 - depth)
 
 
-def _drop_in_photo(
-    head: Head, portrait: Portrait, offsets: Tensor, photo: Photo, view: View
-) -> float | None:
+def _drop_in_photo(head: Head, portrait: Portrait, offsets: Tensor, photo: Photo, view: View) -> float | None:
     """How many metres lower the photo's smile shows the upper teeth; None where it shows none.
 
     Tries -4 to 12 mm; takes the first that covers clearly more of the bright, pale mouth pixels.

@@ -108,7 +108,7 @@ def ear_offsets(head: Head, regions: Regions, vertices: Array, photo: Photo, vie
     """
     offsets = np.zeros_like(vertices)
     pixels = view.project(vertices)
-    person = (photo.foreground > 0.5) & (photo.skin > 0.5)
+    person = photo.foreground > 0.5
     for side in (1, -1):
         ear = regions.ear_vertices(head, side).numpy()
         if not ear.any():
@@ -123,7 +123,10 @@ def ear_offsets(head: Head, regions: Regions, vertices: Array, photo: Photo, vie
             continue
         miss = float(np.quantile(edges, 0.8)) - reach
         inside = int(np.clip((reach + miss - 3) * outward, 0, view.width - 1))
-        if photo.hair[rows[0] : rows[1], inside].mean() > 0.3 or not -MAX_EAR_PIXELS / 2 < miss < MAX_EAR_PIXELS:
+        if (
+            photo.hair[rows[0] : rows[1], inside].mean() > 0.3
+            or not -MAX_EAR_PIXELS / 2 < miss < MAX_EAR_PIXELS
+        ):
             continue
         away = np.clip((across - root) / (reach - root), 0, 1) * ear
         offsets += (away * miss * outward / view.focal[0] * pixels[:, 2])[:, None] * view.rotation[0]

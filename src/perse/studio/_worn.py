@@ -14,7 +14,7 @@ from perse.dataset import LABELS
 from perse.head import Head
 from perse.studio._crown import SKULL, Crown, Outline, fill_image
 from perse.studio._geometry import matrix_to_quat
-from perse.studio._image import Array, Photo, edge_distance, erode, smoothstep
+from perse.studio._image import Array, Photo, edge_distance, smoothstep
 from perse.studio._relief import PoseAtPhoto, place, relief_group, steepness
 from perse.studio._skin import LEFT_EYE, RIGHT_EYE
 from perse.studio._view import View
@@ -80,7 +80,9 @@ def sort_worn(photo: Photo) -> tuple[Array, Array, Array]:
 def _relief(depth: Array, mask: Array, photo: Photo, view: View, pose: PoseAtPhoto) -> Skinned:
     mask = mask & (steepness(depth, view) < 0.01)
     opacity = np.clip(photo.worn[mask] * 1.1, 0, 0.97)
-    return relief_group(depth, mask, photo.image[mask], opacity, LABEL, view, pose, lambda p: head_weights(len(p)))
+    return relief_group(
+        depth, mask, photo.image[mask], opacity, LABEL, view, pose, lambda p: head_weights(len(p))
+    )
 
 
 def _lens_depth(view: View, vertices: Array, head: Head, skin: Array) -> Array:
@@ -139,8 +141,10 @@ def _temples(
         means.append(line)
         frames.append(np.stack([along, up, np.cross(along, up)], -1))
         scales.append(np.stack([length[:, 0] * 0.8, thick, np.full(steps, 7e-4)], 1))
-        solid = erode(photo.worn, 3)[rows, cols] >= np.quantile(erode(photo.worn, 3)[rows, cols], 0.5)
-        colors.append(np.tile(np.median(photo.image[rows, cols][solid], 0), (steps, 1)) * (1 - 0.3 * t))
+        color = photo.image[rows, cols][
+            np.argsort(photo.image[rows, cols].sum(1))[: len(rows) // 2 + 1]
+        ].mean(0)
+        colors.append(np.tile(color, (steps, 1)) * (1 - 0.3 * t))
     if not means:
         return None
     quats = matrix_to_quat(torch.from_numpy(view.rotation @ np.concatenate(frames)).float())
@@ -156,7 +160,9 @@ def _outside(line: Array, vertices: Array, side: int) -> Array:
     """The points of a line [N, 3] pushed sideways until they are off the head."""
     line = line.copy()
     for point in line:
-        near = vertices[(np.abs(vertices[:, 1] - point[1]) < 0.006) & (np.abs(vertices[:, 2] - point[2]) < 0.006)]
+        near = vertices[
+            (np.abs(vertices[:, 1] - point[1]) < 0.006) & (np.abs(vertices[:, 2] - point[2]) < 0.006)
+        ]
         if len(near):
             point[0] = side * max(abs(point[0]), (near[:, 0] * side).max() + 0.001)
     line[:, 0] = ndimage.gaussian_filter1d(line[:, 0], 3, mode="nearest")
@@ -178,9 +184,9 @@ def _hat_back(
     hat: Array, photo: Photo, view: View, vertices: Array, head: Head, pose: PoseAtPhoto
 ) -> Skinned:
     """The sides and the back of the hat: a shell as thick as its outline, down to where the sides end."""
-    bare = view.depth_map(vertices, head.faces.numpy())[0] >= 0
+    _, skin_depth = view.depth_map(vertices, head.faces.numpy())
     person = (photo.foreground > 0.5) & (np.arange(photo.size)[:, None] < photo.landmarks[152, 1])
-    outline = Outline.of(person, hat, bare, view)
+    outline = Outline.of(person, hat, ~np.isnan(skin_depth), view)
     template = head.v_template.double().numpy()
     skull = ((head.vertex_part == 1).numpy() & (template[:, 1] > 0.0)).astype(float)
     crown = Crown.of(head, vertices, skull, view)
@@ -190,7 +196,9 @@ def _hat_back(
     depth = np.maximum(crown.read(outline, outline.thickness), HAT_OFF_SKULL)
     rng = np.random.default_rng(3)
     colors = fill_image(photo.image, ndimage.binary_erosion(hat, iterations=3) if hat.sum() > 400 else hat)
-    at = np.clip(crown.source(outline, rng.uniform(0.86, 0.97, len(rows)), rng), 0, photo.size - 1).astype(int)
+    at = np.clip(crown.source(outline, rng.uniform(0.86, 0.97, len(rows)), rng), 0, photo.size - 1).astype(
+        int
+    )
     size = 0.85 * crown.size * (1 + depth / 0.08)
     side = np.where(np.abs(crown.normals[:, 1:2]) < 0.9, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
     first = np.cross(crown.normals, side)
@@ -217,5 +225,7 @@ def _trinket_depth(trinkets: Array, skin: Array, view: View) -> Array:
     for index in range(1, count + 1):
         around = ndimage.binary_dilation(pieces == index, iterations=3) & ~np.isnan(skin)
         if around.any():
-            depth[ndimage.binary_dilation(pieces == index, iterations=4)] = np.quantile(skin[around], 0.3) - CLEAR
+            depth[ndimage.binary_dilation(pieces == index, iterations=4)] = (
+                np.quantile(skin[around], 0.3) - CLEAR
+            )
     return depth

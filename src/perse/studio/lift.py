@@ -21,7 +21,7 @@ from perse.studio._clothes import (
 from perse.studio._eyes import closed_lids, color_eyes, lid_motion, rig_axes
 from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
-from perse.studio._image import Array, Photo, read_photo, sample
+from perse.studio._image import Array, Photo, read_photo
 from perse.studio._image import smoothstep as np_smoothstep
 from perse.studio._mouth import color_mouth, inner_faces, tooth_color
 from perse.studio._refine import refine
@@ -42,8 +42,8 @@ from perse.studio._skin import (
 )
 from perse.studio._teeth import place_teeth
 from perse.studio._view import View
-from perse.studio._worn import lift_worn
 from perse.studio._warp import ear_offsets, landmark_offsets, neck_offsets
+from perse.studio._worn import lift_worn
 from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Rooted, SurfaceDiscs
 from perse.studio.puppet import EYE_LANDMARKS, FaceRig, Light, Puppet, label_code
 from perse.studio.regions import Regions
@@ -97,7 +97,7 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
             trust[name] = smoothstep(puppet.groups[name].opacities, 0.6, 0.95)
     for name in ("hair_edge", "hair_locks"):
         if name in puppet.groups:
-            trust[name] = torch.full((len(puppet.groups[name]),), 0.5)
+            trust[name] = torch.full((len(puppet.groups[name]),), 0.7)
     refine(puppet, photo, trust)
     return puppet
 
