@@ -78,7 +78,7 @@ class Outline:
             angle % (2 * np.pi), (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, values, period=2 * np.pi
         )
 
-    def pixels(self, angle: Array, share: Array) -> Array:
+    def pixels(self, angle: Array, share: Array | float) -> Array:
         """Row and column [N, 2] at a share of the way from the centre to the outline."""
         reach = self.at(self.radius, angle) * share
         return np.stack([self.centre[1] - np.sin(angle) * reach, self.centre[0] + np.cos(angle) * reach], 1)

@@ -128,7 +128,7 @@ def _between(hanging: Array, middle: float) -> Array:
     """The rows of hair that hangs on both sides of the neck, filled from one side to the other."""
     filled = hanging.copy()
     columns = np.arange(hanging.shape[1])
-    for row in hanging.any(1).nonzero()[0]:
+    for row in np.flatnonzero(hanging.any(1)):
         seen = hanging[row].nonzero()[0]
         if seen[0] < middle < seen[-1]:
             filled[row] |= (columns >= seen[0]) & (columns <= seen[-1])
@@ -171,7 +171,7 @@ def _front_depth(
 def _back_depth(behind: Array, centre: float, pixel: float) -> Array:
     """Depth [H, W] of the back of hanging hair: every row is half an ellipse behind the neck."""
     depth = np.full(behind.shape, centre)
-    for row in behind.any(1).nonzero()[0]:
+    for row in np.flatnonzero(behind.any(1)):
         columns = behind[row].nonzero()[0]
         half = max((columns[-1] - columns[0]) / 2, 1.0)
         across = (np.arange(behind.shape[1]) - (columns[0] + columns[-1]) / 2) / half

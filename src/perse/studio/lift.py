@@ -21,7 +21,7 @@ from perse.studio._clothes import (
 from perse.studio._eyes import closed_lids, color_eyes, lid_motion, rig_axes
 from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
-from perse.studio._image import Array, Photo, read_photo
+from perse.studio._image import Array, Photo, read_photo, sample
 from perse.studio._image import smoothstep as np_smoothstep
 from perse.studio._mouth import color_mouth, inner_faces, tooth_color
 from perse.studio._refine import refine
