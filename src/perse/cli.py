@@ -25,7 +25,7 @@ from tyro.conf import (
 )
 
 from perse import __version__
-from perse.commands import DatasetConfig, TrackConfig
+from perse.commands import DatasetConfig, TrackConfig, ViewConfig
 from perse.errors import PerseError
 from perse.evaluate import EvaluateConfig
 from perse.pipeline import BuildConfig, RenderConfig
@@ -105,6 +105,19 @@ class Track(TrackConfig):
 
 
 @dataclass(frozen=True)
+class View(ViewConfig):
+    """Open an avatar, or a photo, in the browser: change looks, blend them, move the face, play a motion."""
+
+    target: Annotated[Positional[Path], arg(metavar="AVATAR|PHOTO")]
+    """An avatar (runs/me/avatar), a build (runs/me), or a photo: that needs no training."""
+
+    def run(self) -> None:
+        from perse.commands import view
+
+        view(_plain(ViewConfig, self))
+
+
+@dataclass(frozen=True)
 class ListAssets:
     """Show every weight and data file: size, licence, whether it is here, what it is for."""
 
@@ -159,6 +172,7 @@ class Assets:
 Command = (
     Annotated[Build, subcommand("build")]
     | Annotated[Render, subcommand("render")]
+    | Annotated[View, subcommand("view")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]

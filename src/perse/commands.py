@@ -128,3 +128,58 @@ def track(config: TrackConfig) -> Path:
         )
         print(config.overlay)
     return config.out
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """What ``perse view`` shows."""
+
+    target: Path
+    """An avatar (runs/me/avatar), a build (runs/me), or a photo: that needs no training."""
+    host: str = "127.0.0.1"
+    """Address to serve on. Others than this machine's own let anyone in the network in."""
+    port: int = 8080
+    """Port to serve on; the next free one if it is taken."""
+    motion: Path | None = None
+    """Motion file (.npz) to play; the bundled one by default."""
+    browser: bool = True
+    """Open a browser window (--no-browser: only print the address)."""
+
+
+def view(config: ViewConfig) -> None:
+    """Serve the live viewer until interrupted."""
+    import time
+    import webbrowser
+
+    from perse.dataset import Motion, default_motion
+    from perse.viewer.live import LiveViewer
+
+    stage = _stage_of(config.target)
+    motion = Motion.load(config.motion) if config.motion else default_motion()
+    if config.host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"warning: everyone who can reach {config.host} can see and change this")
+    viewer = LiveViewer(stage, motion, host=config.host, port=config.port)
+    print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
+    if config.browser:
+        webbrowser.open(viewer.url)
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        viewer.close()
+
+
+def _stage_of(target: Path):
+    from perse.avatar import Avatar
+    from perse.capture import capture, load_image
+    from perse.dataset import Portrait
+    from perse.viewer.stage import AvatarStage, PuppetStage
+
+    if target.is_file():
+        return PuppetStage(capture(load_image(target), name=target.stem))
+    folder = target / "avatar" if (target / "avatar" / "avatar.json").is_file() else target
+    if not (folder / "avatar.json").is_file():
+        raise PerseError(f"{target}: neither an avatar, nor a build that has one, nor a photo")
+    portrait = folder.parent / "portrait"
+    photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
+    return AvatarStage(Avatar.load(folder), folder.resolve().parent.name, photo)

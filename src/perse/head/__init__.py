@@ -1,5 +1,6 @@
 """The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
 
+from .arkit import arkit_names, arkit_to_motion
 from .flame import load_flame
 from .model import PARTS, Head
 from .raster import rasterize_mesh
@@ -25,6 +26,8 @@ __all__ = [
     "PARTS",
     "Binding",
     "Head",
+    "arkit_names",
+    "arkit_to_motion",
     "axis_angle_to_quaternion",
     "blend_rotations",
     "closest_point",

@@ -1,4 +1,4 @@
-"""Things to look at: pictures, videos, and the report of a build."""
+"""Things to look at: pictures, videos, the report of a build, and the live viewer (`perse.viewer.live`)."""
 
 from perse.viewer.media import save_image, write_video
 from perse.viewer.report import write_report

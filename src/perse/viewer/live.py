@@ -1,0 +1,459 @@
+"""The live viewer: a local web page with the person in it, and everything that can be changed beside it.
+
+Pictures are drawn here, on whatever runs the rasterizer, and sent to the browser: a laptop without a GPU is enough,
+and what is seen is exactly what `perse render` writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from perse.dataset import CATEGORIES, Motion
+from perse.errors import PerseError
+from perse.head import Head, arkit_names, arkit_to_motion, open_head, quaternion_to_matrix
+from perse.splat import Camera
+from perse.viewer.media import to_uint8, write_video
+from perse.viewer.stage import AS_IN_PHOTO, Acting, Choice, Stage, check_outfit
+
+if TYPE_CHECKING:
+    import viser
+
+STILL_HEIGHT, LEAST_HEIGHT = 720, 320
+"""Rows of a picture at rest, and at least while something moves."""
+FRAME_SECONDS = 1 / 24
+"""Pictures that take longer are drawn smaller while something moves."""
+SETTLED_SECONDS = 0.25
+"""After this long without a change the picture is drawn at its best."""
+UNDO_STEPS, UNDO_SECONDS = 50, 0.7
+"""How many changes are remembered; what is moved within this time is one change."""
+RECORDED_FRAMES = 120
+MAX_PRESET_BYTES = 1 << 20
+_GROUPS = ("brow", "eye", "cheek", "nose", "jaw", "mouth")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything the controls say; immutable, so that it can be remembered and drawn from another thread."""
+
+    outfit: dict[str, Choice] = field(default_factory=dict)
+    """What is worn."""
+    units: dict[str, float] = field(default_factory=dict)
+    """ARKit blendshape values, on top of the rest or the motion."""
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Degrees the head is turned further: yaw to the person's left, pitch down, roll."""
+    frame: float | None = None
+    """Row of the motion that is played; None: the face at rest."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """RGB, 0 to 255."""
+
+
+class LiveViewer:
+    """Serves one stage to any number of browser windows; controls are shared between them."""
+
+    def __init__(self, stage: Stage, motion: Motion, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+        """Start serving. :meth:`close` ends it.
+
+        Raises:
+            PerseError: viser is not installed, or the port cannot be used.
+        """
+        try:
+            import viser
+        except ImportError as error:
+            raise PerseError("the live viewer needs viser: pip install 'perse[view]'") from error
+        self._stage, self._motion, self._head = stage, motion, open_head()
+        self._scene, self._past, self._last_change = Scene(), list[Scene](), 0.0
+        self._lock, self._changed, self._closed = threading.RLock(), threading.Event(), False
+        self._dressed: dict[str, Choice] | None = None
+        self._playing, self._speed, self._loop = False, 1.0, True
+        self._height = STILL_HEIGHT // 2
+        try:
+            self.server = viser.ViserServer(host=host, port=port, label=f"PERSE: {stage.name}", verbose=False)
+        except OSError as error:
+            raise PerseError(
+                f"cannot serve on {host}:{port} ({error.strerror}); choose another --port"
+            ) from error
+        self.updates: list[float] = []
+        """Times at which pictures were sent, the last few hundred."""
+        self._controls = _Controls(self, self.server, stage, self._head)
+        self.server.on_client_connect(self._greet)
+        self._drawer = threading.Thread(target=self._draw_forever, name="perse-viewer", daemon=True)
+        self._drawer.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is served."""
+        return f"http://{self.server.get_host()}:{self.server.get_port()}"
+
+    @property
+    def scene(self) -> Scene:
+        """What is shown."""
+        return self._scene
+
+    def close(self) -> None:
+        """Stop drawing and serving."""
+        self._closed = True
+        self._changed.set()
+        self._drawer.join(timeout=10)
+        self.server.stop()
+
+    # ---- changes ----------------------------------------------------------------------------------------
+
+    def change(self, **changes: Any) -> None:
+        """Set fields of the scene; remembered for :meth:`undo`."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last_change > UNDO_SECONDS:
+                self._past = [*self._past[-UNDO_STEPS + 1 :], self._scene]
+            self._last_change = now
+            self._scene = replace(self._scene, **changes)
+        self._changed.set()
+
+    def undo(self) -> Scene:
+        """Go back to the scene before the last change, if there is one."""
+        with self._lock:
+            if self._past:
+                self._scene = self._past.pop()
+            self._last_change = 0.0
+        self._changed.set()
+        return self._scene
+
+    def play(self, playing: bool, speed: float | None = None, loop: bool | None = None) -> None:
+        """Start or stop the motion."""
+        self._speed = self._speed if speed is None else speed
+        self._loop = self._loop if loop is None else loop
+        self._playing = playing
+        self._changed.set()
+
+    # ---- drawing ----------------------------------------------------------------------------------------
+
+    def picture(self, camera: Camera, scene: Scene | None = None) -> np.ndarray:
+        """The scene as a camera sees it: uint8 [H, W, 3]. PerseError for a look that is not there."""
+        with self._lock:
+            scene = scene or self._scene
+            if scene.outfit != self._dressed:
+                self._dressed = None
+                self._stage.dress(scene.outfit)
+                self._dressed = dict(scene.outfit)
+            background = torch.tensor(scene.background, dtype=torch.float32) / 255
+            return to_uint8(self._stage.draw(self.acting(scene), camera, background))
+
+    def acting(self, scene: Scene) -> Acting:
+        """The face of a scene: rest or motion, then the sliders on top."""
+        base = self._stage.rest if scene.frame is None else _frame_of(self._motion, scene.frame)
+        expr, pose = arkit_to_motion(self._head, scene.units)
+        yaw, pitch, roll = (math.radians(angle) for angle in scene.turn)
+        pose[3:6] += torch.tensor([pitch, yaw, roll])
+        return Acting(base.expr + expr, base.pose + pose)
+
+    def _draw_forever(self) -> None:
+        settled = False
+        clock = time.monotonic()
+        while not self._closed:
+            moving = self._playing
+            if not moving and not self._changed.wait(timeout=None if settled else SETTLED_SECONDS):
+                settled = True  # nothing happened for a while: one picture at its best
+                self._send(STILL_HEIGHT)
+                continue
+            self._changed.clear()
+            settled = False
+            now = time.monotonic()
+            if moving:
+                self._advance((now - clock) * self._speed)
+            clock = now
+            seconds = self._send(self._height)
+            if seconds > 0:
+                wanted = self._height * math.sqrt(FRAME_SECONDS / seconds)
+                self._height = round(min(max(0.7 * self._height + 0.3 * wanted, LEAST_HEIGHT), STILL_HEIGHT))
+            if moving:
+                time.sleep(max(0.0, FRAME_SECONDS - seconds))
+
+    def _advance(self, seconds: float) -> None:
+        with self._lock:
+            frame = (self._scene.frame or 0.0) + seconds * self._motion.fps
+            last = len(self._motion) - 1
+            if frame > last and not self._loop:
+                frame, self._playing = float(last), False
+            self._scene = replace(self._scene, frame=frame % max(last, 1) if frame > last else frame)
+
+    def _send(self, height: int) -> float:
+        """Draw for every window; the longest time it took."""
+        longest = 0.0
+        for client in self.server.get_clients().values():
+            start = time.perf_counter()
+            try:
+                image = self.picture(camera_of(client.camera, height))
+            except PerseError as error:
+                client.add_notification("Cannot be shown", str(error), color="red", auto_close_seconds=8)
+                self._controls.show(self.undo())
+                continue
+            with suppress(Exception):  # the window may be gone
+                client.scene.set_background_image(image, format="jpeg", jpeg_quality=90)
+                client.flush()
+            longest = max(longest, time.perf_counter() - start)
+            self.updates = [*self.updates[-299:], time.monotonic()]
+        return longest
+
+    def _greet(self, client: viser.ClientHandle) -> None:
+        self.reset_camera(client)
+        client.camera.on_update(lambda _: self._changed.set())
+        self._changed.set()
+
+    def reset_camera(self, client: viser.ClientHandle) -> None:
+        """Look from where the portrait was taken."""
+        position, look_at, up = view_of(self._stage.camera)
+        client.camera.up_direction = up
+        client.camera.position = position
+        client.camera.look_at = look_at
+        height = self._stage.camera.height
+        client.camera.fov = 2 * math.atan(height / 2 / float(self._stage.camera.K[1, 1]))
+
+    # ---- things to take away ----------------------------------------------------------------------------
+
+    def screenshot(self, client: viser.ClientHandle) -> bytes:
+        """What a window shows, as PNG."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.picture(camera_of(client.camera, STILL_HEIGHT))).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def record(self, client: viser.ClientHandle, progress: Callable[[float], None]) -> bytes:
+        """The motion from a window's view, from its start, as mp4."""
+        camera = camera_of(client.camera, STILL_HEIGHT)
+        count = min(RECORDED_FRAMES, len(self._motion))
+
+        def frames():
+            for t in range(count):
+                yield self.picture(camera, replace(self._scene, frame=float(t)))
+                progress((t + 1) / count)
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "perse.mp4"
+            write_video(path, frames(), self._motion.fps)
+            return path.read_bytes()
+
+    def preset(self) -> bytes:
+        """The outfit as JSON."""
+        return json.dumps({c: asdict(choice) for c, choice in self._scene.outfit.items()}, indent=1).encode()
+
+    def load_preset(self, content: bytes) -> None:
+        """Put on what :meth:`preset` wrote. PerseError if it is something else."""
+        if len(content) > MAX_PRESET_BYTES:
+            raise PerseError("this file is too large for an outfit")
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise PerseError(f"this file is no outfit ({error})") from error
+        self.change(outfit=check_outfit(value))
+
+
+class _Controls:
+    """The sliders and buttons beside the picture."""
+
+    def __init__(self, viewer: LiveViewer, server: viser.ViserServer, stage: Stage, head: Head) -> None:
+        self._viewer, self._gui, self._stage, self._head = viewer, server.gui, stage, head
+        self._quiet = False
+        self._looks: dict[str, tuple[Any, Any, Any]] = {}
+        self._units: dict[str, Any] = {}
+        self._turn: list[Any] = []
+        server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
+        server.gui.main_panel.dock_right()
+        server.scene.set_up_direction("+y")
+        server.scene.world_axes.visible = False
+        tabs = server.gui.add_tab_group()
+        with tabs.add_tab("Looks"):
+            for category in CATEGORIES:
+                self._add_category(category)
+        with tabs.add_tab("Face"):
+            self._add_face()
+        with tabs.add_tab("Motion"):
+            self._add_motion()
+        with tabs.add_tab("Keep"):
+            self._add_keep()
+
+    def _add_category(self, category: str) -> None:
+        gui = self._gui
+        with gui.add_folder(category, expand_by_default=category == "hair"):
+            options = self._stage.options(category)
+            look: Any = gui.add_dropdown("look", options, initial_value=AS_IN_PHOTO)
+            typed = gui.add_text("or type", "", hint=f"words for {category}, for example from the list above")
+            other = gui.add_dropdown("blend with", options, initial_value=AS_IN_PHOTO)
+            weight = gui.add_slider("how far", 0.0, 1.0, 0.01, 0.0)
+        self._looks[category] = (look, other, weight)
+
+        def changed(_: Any) -> None:
+            if not self._quiet:
+                choice = Choice(look.value, other.value, weight.value)
+                self._viewer.change(outfit={**self._viewer.scene.outfit, category: choice})
+
+        for control in (look, other, weight):
+            control.on_update(changed)
+
+        @typed.on_update
+        def _(event: Any) -> None:
+            if not typed.value.strip():
+                return
+            try:
+                prompt = self._stage.find(category, typed.value.strip())
+            except PerseError as error:
+                if event.client is not None:
+                    event.client.add_notification(
+                        "Not known", str(error), color="yellow", auto_close_seconds=8
+                    )
+                return
+            self._offer(category, prompt)
+            look.value = prompt
+
+    def _offer(self, category: str, prompt: str) -> None:
+        """Make sure that a prompt can be chosen."""
+        for control in self._looks[category][:2]:
+            if prompt not in control.options:
+                control.options = (*control.options, prompt)
+
+    def _add_face(self) -> None:
+        gui = self._gui
+        reset = gui.add_button("Relax")
+        with gui.add_folder("turn of the head"):
+            for name, most in (("to the left", 40.0), ("down", 25.0), ("tilt", 25.0)):
+                self._turn.append(gui.add_slider(name, -most, most, 0.5, 0.0))
+        names = arkit_names(self._head)
+        for group in _GROUPS:
+            with gui.add_folder(group, expand_by_default=group == "jaw"):
+                for name in (name for name in names if name.startswith(group)):
+                    self._units[name] = gui.add_slider(name, 0.0, 1.0, 0.01, 0.0)
+
+        def changed(_: Any) -> None:
+            if not self._quiet:
+                units = {name: slider.value for name, slider in self._units.items() if slider.value}
+                yaw, pitch, roll = (slider.value for slider in self._turn)
+                self._viewer.change(units=units, turn=(yaw, pitch, roll))
+
+        for slider in (*self._units.values(), *self._turn):
+            slider.on_update(changed)
+
+        @reset.on_click
+        def _(_: Any) -> None:
+            self._viewer.change(units={}, turn=(0.0, 0.0, 0.0))
+            self.show(self._viewer.scene)
+
+    def _add_motion(self) -> None:
+        gui, viewer = self._gui, self._viewer
+        play: Any = gui.add_checkbox("play", False)
+        speed = gui.add_slider("speed", 0.1, 2.0, 0.1, 1.0)
+        loop = gui.add_checkbox("again and again", True)
+        still = gui.add_button("Back to the photo's face")
+        for control in (play, speed, loop):
+            control.on_update(lambda _: viewer.play(play.value, speed.value, loop.value))
+
+        @still.on_click
+        def _(_: Any) -> None:
+            play.value = False
+            viewer.change(frame=None)
+
+    def _add_keep(self) -> None:
+        gui, viewer = self._gui, self._viewer
+        undo = gui.add_button("Undo")
+        camera = gui.add_button("Reset camera")
+        shot = gui.add_button("Save a picture")
+        film = gui.add_button("Save a video of the motion")
+        keep = gui.add_button("Save this outfit")
+        load = gui.add_upload_button("Load an outfit", mime_type="application/json")
+        background = gui.add_rgb("background", (255, 255, 255))
+        if self._stage.portrait is not None:
+            gui.add_image(to_uint8(self._stage.portrait), label="the photo", format="jpeg")
+        undo.on_click(lambda _: self.show(viewer.undo()))
+        background.on_update(lambda _: viewer.change(background=tuple(background.value)))
+
+        @camera.on_click
+        def _(event: Any) -> None:
+            if event.client is not None:
+                viewer.reset_camera(event.client)
+
+        @shot.on_click
+        def _(event: Any) -> None:
+            if event.client is not None:
+                event.client.send_file_download("perse.png", viewer.screenshot(event.client))
+
+        @film.on_click
+        def _(event: Any) -> None:
+            if event.client is None:
+                return
+            film.disabled = True
+            bar = gui.add_progress_bar(0.0)
+            try:
+                content = viewer.record(event.client, lambda share: setattr(bar, "value", 100 * share))
+                event.client.send_file_download("perse.mp4", content)
+            finally:
+                bar.remove()
+                film.disabled = False
+
+        @keep.on_click
+        def _(event: Any) -> None:
+            if event.client is not None:
+                event.client.send_file_download("outfit.json", viewer.preset())
+
+        @load.on_upload
+        def _(event: Any) -> None:
+            try:
+                viewer.load_preset(load.value.content)
+            except PerseError as error:
+                event.client.add_notification("Cannot be used", str(error), color="red", auto_close_seconds=8)
+                return
+            self.show(viewer.scene)
+
+    def show(self, scene: Scene) -> None:
+        """Set every control to a scene, without calling back."""
+        self._quiet = True
+        try:
+            for category, (look, other, weight) in self._looks.items():
+                choice = scene.outfit.get(category, Choice())
+                for prompt in (choice.look, choice.other):
+                    self._offer(category, prompt)
+                look.value, other.value, weight.value = choice.look, choice.other, choice.weight
+            for name, slider in self._units.items():
+                slider.value = scene.units.get(name, 0.0)
+            for slider, value in zip(self._turn, scene.turn):
+                slider.value = value
+        finally:
+            self._quiet = False
+
+
+def camera_of(window: viser.CameraHandle, height: int) -> Camera:
+    """A window's view as a camera with `height` rows."""
+    width = max(16, round(height * float(np.clip(window.aspect, 0.2, 5.0))))
+    rotation = quaternion_to_matrix(torch.tensor(window.wxyz, dtype=torch.float32))  # camera to world
+    viewmat = torch.eye(4)
+    viewmat[:3, :3] = rotation.T
+    viewmat[:3, 3] = -rotation.T @ torch.tensor(window.position, dtype=torch.float32)
+    focal = height / 2 / math.tan(float(window.fov) / 2)
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return Camera(viewmat, K, width, height)
+
+
+def view_of(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Position, the point looked at (as far away as the head's origin), and the up direction of a camera."""
+    rotation, translation = camera.viewmat[:3, :3], camera.viewmat[:3, 3]
+    position = -rotation.T @ translation
+    look_at = position + rotation.T @ torch.tensor([0.0, 0.0, float(translation[2])])
+    return position.numpy(), look_at.numpy(), (-rotation[1]).numpy()
+
+
+def _frame_of(motion: Motion, frame: float) -> Acting:
+    """A moment between two frames."""
+    before = min(int(frame), len(motion) - 1)
+    after = min(before + 1, len(motion) - 1)
+    share = frame - before
+    expr = motion.expr[before] * (1 - share) + motion.expr[after] * share
+    return Acting(expr, motion.pose[before] * (1 - share) + motion.pose[after] * share)

@@ -1,0 +1,199 @@
+"""Who stands before the live viewer's camera: a learned avatar, or the puppet of a photo.
+
+A stage knows nothing of windows and sliders: it can be dressed, posed and drawn, so it is tested without a browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from perse.avatar import Avatar, BakedLook
+from perse.dataset import ABSENTABLE, CATEGORIES, Portrait, Vocabulary
+from perse.errors import PerseError
+from perse.splat import Camera, rasterize
+
+if TYPE_CHECKING:
+    from perse.studio import Puppet
+
+AS_IN_PHOTO, NONE = "as in the photo", "none"
+"""What a category can be beside its prompts: left alone, or taken off."""
+OFFERED = 24
+"""Prompts of a category that a puppet offers to choose from; any other can be typed."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a category shows."""
+
+    look: str = AS_IN_PHOTO
+    """A prompt, AS_IN_PHOTO or NONE."""
+    other: str = AS_IN_PHOTO
+    """What it is blended with."""
+    weight: float = 0.0
+    """How far towards `other`: 0 to 1."""
+
+
+Outfit = Mapping[str, Choice]
+"""Choices by category; a category that is not there is as in the photo."""
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What the face does."""
+
+    expr: Tensor = field(default_factory=lambda: torch.zeros(50))
+    """psi [50]."""
+    pose: Tensor = field(default_factory=lambda: torch.zeros(15))
+    """theta [15]."""
+
+
+class Stage(Protocol):
+    """What the live viewer shows."""
+
+    name: str
+    camera: Camera
+    """Where the portrait was taken from."""
+    portrait: Tensor | None
+    """[H, W, 3] the photo, or None where it is not at hand."""
+    rest: Acting
+    """The face at rest."""
+
+    def options(self, category: str) -> tuple[str, ...]:
+        """What a category can show, AS_IN_PHOTO first."""
+        ...
+
+    def find(self, category: str, text: str) -> str:
+        """The prompt that a typed text names; PerseError with the nearest ones if there is none."""
+        ...
+
+    def dress(self, outfit: Outfit) -> None:
+        """Put on. PerseError for a look that it does not have."""
+        ...
+
+    def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
+        """[H, W, 3] in [0, 1]."""
+        ...
+
+
+class AvatarStage:
+    """A learned avatar. Looks blend by their codes (Eq. 13)."""
+
+    def __init__(self, avatar: Avatar, name: str = "avatar", portrait: Tensor | None = None) -> None:
+        self.name = name
+        self.camera = avatar.camera
+        self.portrait = portrait
+        self.rest = Acting(*avatar.rest)
+        self._avatar = avatar
+        self._baked: BakedLook | None = None
+        self.dress({})
+
+    def options(self, category: str) -> tuple[str, ...]:
+        """The prompts it has learned."""
+        none = (NONE,) if category in ABSENTABLE else ()
+        return (AS_IN_PHOTO, *none, *self._avatar.learned(category))
+
+    def find(self, category: str, text: str) -> str:
+        """The learned prompt that a text names."""
+        if text in (AS_IN_PHOTO, NONE):
+            return text
+        return str(self._avatar.look(**{category: text}).attributes[category])
+
+    def dress(self, outfit: Outfit) -> None:
+        """Blend category by category, then evaluate the look once."""
+        avatar = self._avatar
+        look = avatar.look(**_attributes({c: choice.look for c, choice in outfit.items()}))
+        for category, choice in outfit.items():
+            if choice.weight > 0:
+                other = avatar.look(**_attributes({category: choice.other}))
+                look = avatar.mix(look, other, choice.weight, category)
+        self._baked = avatar.bake(look)
+
+    def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
+        """One frame of the baked look."""
+        assert self._baked is not None
+        return self._baked.render(acting.expr[None], acting.pose[None], camera, background)[0].cpu()
+
+
+class PuppetStage:
+    """The studio's puppet of a photo: no training, every prompt of the vocabulary. Blends are drawn by the studio."""
+
+    def __init__(self, portrait: Portrait, seed: int = 0) -> None:
+        from perse.studio import StudioEditor
+
+        self.name = portrait.name
+        self.camera = portrait.camera
+        self.portrait = portrait.image
+        self.rest = Acting(portrait.expr, portrait.pose)
+        self._vocabulary = Vocabulary()
+        self._editor = StudioEditor()
+        self._seed = seed
+        self._bare = self._editor.puppet(portrait)
+        self._puppet: Puppet = self._bare
+
+    def options(self, category: str) -> tuple[str, ...]:
+        """Some prompts of the vocabulary; :meth:`find` knows them all."""
+        prompts = self._vocabulary.spread(category, OFFERED, self._seed)
+        return (AS_IN_PHOTO, *sorted(attribute.prompt for attribute in prompts))
+
+    def find(self, category: str, text: str) -> str:
+        """The prompt of the vocabulary that a text names."""
+        if text == AS_IN_PHOTO:
+            return text
+        return self._vocabulary.parse(text, category).prompt
+
+    def dress(self, outfit: Outfit) -> None:
+        """Edit a copy of the bare puppet, category by category in the studio's order."""
+        from perse.studio.parts import ORDER, build, params_of
+
+        puppet = self._bare.copy()
+        for category in ORDER:
+            choice = outfit.get(category, Choice())
+            looks = (
+                [choice.look, choice.other]
+                if 0 < choice.weight < 1
+                else [choice.other if choice.weight >= 1 else choice.look]
+            )
+            worn = [look for look in looks if look != AS_IN_PHOTO]
+            if len(worn) < len(looks) and len(looks) == 2:
+                raise PerseError(
+                    f"{category}: the puppet blends two looks, not a look with the photo's own; choose a second look"
+                )
+            params = [params_of(self._vocabulary.parse(look, category)) for look in worn]
+            if len(params) == 2:
+                build(puppet, category, params[0].mix(params[1], choice.weight), self._seed)
+            elif params:
+                build(puppet, category, params[0], self._seed)
+        self._puppet = puppet
+
+    @torch.no_grad()
+    def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
+        """One frame of the puppet."""
+        gaussians, _ = self._puppet.posed(acting.expr, acting.pose)
+        return rasterize(gaussians, camera, background)[0].clamp(0, 1)
+
+
+def _attributes(looks: Mapping[str, str]) -> dict[str, str | None]:
+    """Keyword arguments of `Avatar.look`."""
+    return {c: None if look == NONE else look for c, look in looks.items() if look != AS_IN_PHOTO}
+
+
+def check_outfit(value: object) -> dict[str, Choice]:
+    """An outfit out of untrusted JSON; PerseError names what is wrong."""
+    if not isinstance(value, dict):
+        raise PerseError("an outfit must be a JSON object: category, then look, other, weight")
+    outfit = {}
+    for category, choice in value.items():
+        if category not in CATEGORIES or not isinstance(choice, dict):
+            raise PerseError(f"an outfit names categories ({', '.join(CATEGORIES)}), not {category!r}")
+        look, other = (choice.get(name, AS_IN_PHOTO) for name in ("look", "other"))
+        weight = choice.get("weight", 0.0)
+        fine = isinstance(look, str) and isinstance(other, str) and isinstance(weight, int | float)
+        if not fine or not 0 <= weight <= 1 or max(len(look), len(other)) > 500:
+            raise PerseError(f"{category}: look and other must be short texts, weight a number from 0 to 1")
+        outfit[category] = Choice(look, other, float(weight))
+    return outfit

@@ -1,0 +1,233 @@
+"""The live viewer: what it shows follows from the controls, with and without a browser."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import socket
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from perse.cli import main
+from perse.dataset import default_motion
+from perse.errors import PerseError
+from perse.head import arkit_names, arkit_to_motion, open_head
+from perse.splat import Camera
+from perse.viewer.live import LiveViewer, Scene, camera_of, view_of
+from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, check_outfit
+from synthetic import small_avatar
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+WHITE = torch.ones(3)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def stage() -> AvatarStage:
+    return AvatarStage(small_avatar(), "small")
+
+
+@pytest.fixture
+def viewer(stage: AvatarStage):
+    viewer = LiveViewer(stage, default_motion().select(range(12)), port=free_port())
+    yield viewer
+    viewer.close()
+
+
+def a_learned(stage: AvatarStage) -> tuple[str, str]:
+    """A category and a prompt in it."""
+    avatar = small_avatar()
+    attribute = next(s.attributes[0] for s in avatar.subjects if len(s.attributes) == 1)
+    return attribute.category, attribute.prompt
+
+
+# --- ARKit's names
+
+
+def test_arkit_values_move_what_they_name() -> None:
+    """Fails when a phone's jawOpen, gaze or smile moves something else, or to the other side."""
+    head = open_head()
+    expr, pose = arkit_to_motion(head, {"jawOpen": 0.5, "eyeLookOutLeft": 1.0, "eyeLookDownRight": 1.0})
+    assert float(pose[6]) == pytest.approx(0.5 * head.jaw_open)
+    assert float(pose[10]) > 0, "the left eye looks to the person's left"
+    assert float(pose[12]) > 0, "x turns an eye down"
+    assert not bool(expr.any())
+    inwards = arkit_to_motion(head, {"eyeLookInRight": 1.0})[1]
+    assert float(inwards[13]) > 0, "the right eye looks to the nose, that is to the person's left"
+    smile = arkit_to_motion(head, {"mouthSmileLeft": 0.7, "tongueOut": 1.0})[0]
+    assert torch.equal(smile, head.expr_from_units({"mouthSmileLeft": 0.7}))
+    assert len(arkit_names(head)) == 50
+    with pytest.raises(PerseError, match="mouthSmileLeft"):
+        arkit_to_motion(head, {"mouthSmilLeft": 1.0})
+
+
+# --- stages
+
+
+def test_an_avatar_is_dressed_as_its_looks_say(stage: AvatarStage) -> None:
+    """Fails when the picture is not that of Avatar.look and Avatar.mix."""
+    avatar = small_avatar()
+    category, prompt = a_learned(stage)
+    assert stage.options(category)[0] == AS_IN_PHOTO
+    assert prompt in stage.options(category)
+    assert NONE in stage.options("hat")
+    assert NONE not in stage.options("nose")
+    assert stage.find(category, prompt) == prompt
+    plain, look = avatar.reference, avatar.look(**{category: prompt})
+    for weight, expected in ((0.0, plain), (1.0, look), (0.4, avatar.mix(plain, look, 0.4, category))):
+        stage.dress({category: Choice(AS_IN_PHOTO, prompt, weight)})
+        drawn = stage.draw(stage.rest, avatar.camera, WHITE)
+        truth = avatar.bake(expected).render(avatar.rest[0][None], avatar.rest[1][None], avatar.camera)[0]
+        assert torch.equal(drawn, truth)
+    with pytest.raises(PerseError, match="learned"):
+        stage.dress({category: Choice("a person with very odd things")})
+    stage.dress({})
+
+
+def test_outfits_from_files_are_checked() -> None:
+    """Fails when a file from a stranger can put nonsense into the viewer."""
+    good = {"hat": {"look": "none", "other": "as in the photo", "weight": 0.5}}
+    assert check_outfit(good) == {"hat": Choice(NONE, AS_IN_PHOTO, 0.5)}
+    for bad in (
+        [], {"feet": {}}, {"hat": 3}, {"hat": {"weight": 2}}, {"hat": {"look": 7}}, {"hat": {"look": "x" * 999}}
+    ):  # fmt: skip
+        with pytest.raises(PerseError):
+            check_outfit(bad)
+
+
+# --- the viewer without a window
+
+
+def test_a_window_that_stands_where_the_camera_stood_sees_the_same() -> None:
+    """Fails when the page shows the person mirrored, turned, or at another scale than the portrait's camera."""
+    angle = 0.3
+    turn = torch.tensor(
+        [[math.cos(angle), 0, math.sin(angle)], [0, 1, 0], [-math.sin(angle), 0, math.cos(angle)]]
+    )
+    viewmat = torch.eye(4)
+    viewmat[:3, :3] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ turn
+    viewmat[:3, 3] = torch.tensor([0.02, 0.01, 0.9])
+    K = torch.tensor([[200.0, 0, 64], [0, 200.0, 48], [0, 0, 1]])
+    camera = Camera(viewmat, K, 128, 96)
+    position, look_at, up = view_of(camera)
+    forward = (look_at - position) / np.linalg.norm(look_at - position)
+    right = np.cross(forward, up)
+    world = np.stack([right, -up, forward], 1)  # camera axes in the world, OpenCV
+    window = SimpleNamespace(
+        wxyz=Rotation.from_matrix(world).as_quat()[[3, 0, 1, 2]],
+        position=position,
+        fov=2 * math.atan(48 / 200),
+        aspect=128 / 96,
+    )
+    seen = camera_of(window, 96)
+    assert (seen.width, seen.height) == (128, 96)
+    assert torch.allclose(seen.viewmat, viewmat, atol=1e-4)
+    assert torch.allclose(seen.K, K, atol=1e-3)
+
+
+def test_controls_change_the_picture_and_undo_takes_it_back(viewer: LiveViewer, stage: AvatarStage) -> None:
+    """Fails when a control is not drawn, or undo leaves a trace."""
+    category, prompt = a_learned(stage)
+    plain = viewer.picture(stage.camera)
+    viewer.change(outfit={category: Choice(prompt)})
+    dressed = viewer.picture(stage.camera)
+    assert not np.array_equal(dressed, plain)
+    viewer._last_change = 0.0  # another change, not the same drag
+    viewer.change(units={"jawOpen": 1.0}, turn=(20.0, 0.0, 0.0))
+    assert not np.array_equal(viewer.picture(stage.camera), dressed)
+    assert viewer.undo() == Scene(outfit={category: Choice(prompt)})
+    assert np.array_equal(viewer.picture(stage.camera), dressed)
+    viewer.undo()
+    assert np.array_equal(viewer.picture(stage.camera), plain)
+    assert viewer.undo() == Scene(), "nothing is left to undo"
+
+
+def test_sliders_add_to_the_motion(viewer: LiveViewer) -> None:
+    """Fails when moving the face by hand stops the motion, or frames jump."""
+    motion = default_motion().select(range(12))
+    frame = viewer.acting(Scene(frame=3.5))
+    assert torch.allclose(frame.expr, (motion.expr[3] + motion.expr[4]) / 2)
+    turned = viewer.acting(Scene(frame=3.5, turn=(10.0, 0.0, 0.0), units={"mouthPucker": 0.5}))
+    assert float(turned.pose[4] - frame.pose[4]) == pytest.approx(math.radians(10), abs=1e-6)
+    pucker = open_head().expr_from_units({"mouthPucker": 0.5})
+    assert torch.allclose(turned.expr - frame.expr, pucker, atol=1e-6)
+    assert isinstance(turned, Acting)
+
+
+def test_outfits_can_be_kept_and_loaded(viewer: LiveViewer, stage: AvatarStage) -> None:
+    """Fails when a saved outfit does not come back, or a broken file does more than say so."""
+    category, prompt = a_learned(stage)
+    viewer.change(outfit={category: Choice(prompt, AS_IN_PHOTO, 0.25)})
+    kept = viewer.preset()
+    viewer.change(outfit={})
+    viewer.load_preset(kept)
+    assert viewer.scene.outfit == {category: Choice(prompt, AS_IN_PHOTO, 0.25)}
+    for broken in (b"{", b"[1]", json.dumps({"feet": {}}).encode(), b" " * (2 << 20)):
+        with pytest.raises(PerseError):
+            viewer.load_preset(broken)
+    assert viewer.scene.outfit == {category: Choice(prompt, AS_IN_PHOTO, 0.25)}
+
+
+def test_the_command_says_what_it_cannot_show(tmp_path, capsys) -> None:
+    """Fails when a wrong folder opens an empty page."""
+    assert main(["view", str(tmp_path), "--no-browser"]) == 2
+    assert "neither an avatar" in capsys.readouterr().err
+
+
+# --- with a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_shows_the_person_and_its_sliders_move(viewer: LiveViewer, stage: AvatarStage) -> None:
+    """Fails when the page has errors, reaches for outside hosts, or a look chosen in it is not drawn."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = [
+        "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    ]  # fmt: skip
+    category, prompt = "hair", next(p for p in stage.options("hair") if p not in (AS_IN_PHOTO, NONE))
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 1000, "height": 600})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(viewer.url)
+        wait_for(lambda: len(viewer.updates) > 0)
+        field = page.locator("input:visible").nth(
+            1
+        )  # of the open folder: the look, the words, the other look
+        field.fill(prompt)
+        field.press("Enter")
+        wait_for(lambda: viewer.scene.outfit.get(category, Choice()).look == prompt)
+        page.get_by_role("tab", name="Face").click()
+        slider = page.get_by_role("slider").locator("visible=true").first
+        slider.focus()
+        slider.press("ArrowRight")
+        wait_for(lambda: viewer.scene.turn[0] > 0)
+        before = len(viewer.updates)
+        viewer.play(True)
+        wait_for(lambda: len(viewer.updates) > before + 3)
+        viewer.play(False)
+        client = next(iter(viewer.server.get_clients().values()))
+        assert viewer.screenshot(client).startswith(b"\x89PNG")
+        browser.close()
+    assert not errors
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
