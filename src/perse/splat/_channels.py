@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from perse.splat._reference import rotation_matrices
-
 
 @dataclass(frozen=True)
 class Layers:
@@ -47,7 +45,7 @@ class Layers:
         if self.normals:
             parts.append(facing_normals(*(tensors[name] for name in ("means", "quats", "scales", "viewmat"))))
         if self.codes is not None:
-            parts.append((tensors["labels"][..., None] == self.codes).to(parts[0].dtype))
+            parts.append(one_hot(tensors["labels"], self.codes, parts[0].dtype))
         if len(parts) == 1:
             return parts[0]  # no copy
         batch = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
@@ -61,7 +59,7 @@ class Layers:
 
 def camera_depths(means: torch.Tensor, viewmat: torch.Tensor) -> torch.Tensor:
     """z in the camera's frame, metres: means [..., N, 3], viewmat [..., 4, 4] -> [..., N]."""
-    return (_finite(means) * viewmat[..., None, 2, :3]).sum(dim=-1) + viewmat[..., None, 2, 3]
+    return (_finite(means) @ viewmat[..., 2, :3, None]).squeeze(-1) + viewmat[..., None, 2, 3]
 
 
 def facing_normals(
@@ -71,10 +69,13 @@ def facing_normals(
 
     Gradients reach the quaternions; which axis is the shortest, and which way it points, count as given.
     """
-    rotations = rotation_matrices(_finite(quats))  # [..., N, 3, 3], axes in columns
-    shortest = scales.detach().abs().argmin(dim=-1)[..., None, None]  # [..., N, 1, 1]
-    batch = torch.broadcast_shapes(rotations.shape[:-2], shortest.shape[:-2])
-    normals = rotations.expand(*batch, 3, 3).gather(-1, shortest.expand(*batch, 3, 1)).squeeze(-1)
+    shortest = scales.detach().abs().argmin(dim=-1)
+    axes = torch.eye(3, dtype=quats.dtype, device=quats.device)[
+        shortest
+    ]  # [..., N, 3], of each Gaussian's own frame
+    unit = torch.nn.functional.normalize(_finite(quats), dim=-1)
+    w, v = unit[..., :1], unit[..., 1:]
+    normals = axes + 2.0 * torch.linalg.cross(v, torch.linalg.cross(v, axes) + w * axes)  # rotated
     with torch.no_grad():
         rotation, translation = viewmat[..., :3, :3], viewmat[..., :3, 3, None]
         position = -torch.linalg.solve(rotation, translation).squeeze(-1)  # of the camera, in the world
@@ -84,10 +85,19 @@ def facing_normals(
 
 def label_codes(labels: torch.Tensor) -> torch.Tensor:
     """The codes [K] that occur, in order; ValueError for those that a label map cannot hold."""
-    codes = torch.unique(labels)
-    if len(codes) and not 0 <= int(codes[0]) <= int(codes[-1]) <= 255:
-        raise ValueError(f"labels must be 0 to 255, not {int(codes[0])} to {int(codes[-1])}")
-    return codes.to(torch.int64)
+    if not labels.numel():
+        return labels.new_zeros(0, dtype=torch.int64)
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high > 255:
+        raise ValueError(f"labels must be 0 to 255, not {low} to {high}")
+    return torch.nonzero(torch.bincount(labels.flatten())).squeeze(-1)
+
+
+def one_hot(labels: torch.Tensor, codes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """labels [..., N], codes [K] that hold them all -> [..., N, K]."""
+    rows = torch.zeros(256, len(codes), dtype=dtype, device=labels.device)
+    rows[codes, torch.arange(len(codes), device=labels.device)] = 1.0
+    return rows[labels.to(torch.int64)]
 
 
 def label_map(alpha: torch.Tensor, shares: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
