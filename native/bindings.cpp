@@ -34,7 +34,9 @@ using Intrinsics = In<nb::shape<3, 3>>;
 using Image = In<nb::ndim<3>>;
 template <typename Shape>
 using Ints = nb::ndarray<int32_t, Shape, nb::c_contig, nb::device::cpu>;
-using Flags = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename Shape>
+using Bytes = nb::ndarray<uint8_t, Shape, nb::c_contig, nb::device::cpu>;
+using Flags = Bytes<nb::ndim<1>>;
 
 // Owns a state for as long as Python (the autograd graph) does.
 class StateHandle {
@@ -98,13 +100,27 @@ StateHandle forward(Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opac
   return StateHandle(perse::render_forward(scene, image.data(), alpha.data(), projected, threads, instruction_set));
 }
 
-void inspect(StateHandle& handle, std::optional<Ints<nb::ndim<2>>> median, std::optional<Flags> seen) {
+void inspect(StateHandle& handle, std::optional<Ints<nb::ndim<2>>> median, std::optional<Flags> seen,
+             std::optional<Bytes<nb::ndim<2>>> labels, std::optional<Flags> classes, std::optional<Flags> codes) {
   perse::RenderState& state = handle.state();
-  require(!median || (median->shape(0) == static_cast<size_t>(state.height) && median->shape(1) == static_cast<size_t>(state.width)),
-          "median must have the size of the image");
-  require(!seen || seen->shape(0) == static_cast<size_t>(state.count), "seen must have one value for each Gaussian");
+  const size_t count = static_cast<size_t>(state.count), height = static_cast<size_t>(state.height);
+  const size_t width = static_cast<size_t>(state.width);
+  require(!median || (median->shape(0) == height && median->shape(1) == width), "median must have the size of the image");
+  require(!seen || seen->shape(0) == count, "seen must have one value for each Gaussian");
+  perse::InspectJob job{};
+  if (median) job.median = median->data();
+  if (seen) job.seen = seen->data();
+  if (labels) {
+    require(labels->shape(0) == height && labels->shape(1) == width, "labels must have the size of the image");
+    require(classes && codes && classes->shape(0) == count && codes->shape(0) <= 256, "labels need classes and codes");
+    for (size_t k = 0; k < count; ++k) require(classes->data()[k] < codes->shape(0), "a class has no code");
+    job.labels = labels->data();
+    job.classes = classes->data();
+    job.codes = codes->data();
+    job.class_count = static_cast<int>(codes->shape(0));
+  }
   nb::gil_scoped_release release;
-  perse::render_inspect(state, median ? median->data() : nullptr, seen ? seen->data() : nullptr);
+  perse::render_inspect(state, job);
 }
 
 nb::dict profile(StateHandle& handle) {
@@ -184,7 +200,9 @@ NB_MODULE(_native, m) {
         nb::arg("radii").noconvert().none(), nb::arg("threads"), nb::arg("isa"),
         "Draws into image and alpha; returns what backward needs.");
   m.def("inspect", &inspect, nb::arg("state"), nb::arg("median").noconvert().none(), nb::arg("seen").noconvert().none(),
-        "Writes which Gaussian each pixel's median depth is that of, and which Gaussians any pixel saw.");
+        nb::arg("labels").noconvert().none(), nb::arg("classes").noconvert().none(), nb::arg("codes").noconvert().none(),
+        "Writes which Gaussian each pixel's median depth is that of, which Gaussians any pixel saw, and the label that "
+        "most of each pixel shows.");
   m.def("profile", &profile, nb::arg("state"), "Milliseconds of each stage, and counted work; see native/profile.h.");
   m.def("backward", &backward, nb::arg("state"), nb::arg("means").noconvert(), nb::arg("quats").noconvert(),
         nb::arg("scales").noconvert(), nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(),

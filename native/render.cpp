@@ -233,14 +233,11 @@ WorkCounts count_work(const RenderState& state) {
   return work;
 }
 
-void render_inspect(RenderState& state, int32_t* median, uint8_t* seen) {
-  InspectJob job{};
+void render_inspect(RenderState& state, InspectJob job) {
   job.width = state.width;
   job.height = state.height;
   job.tiles_x = state.lists.tiles_x;
   job.records = state.records.data();
-  job.median = median;
-  job.seen = seen;
   run_dynamic(state.parts, state.lists.tiles(), [&](int tile, int) {
     state.kernel->inspect_tile(job, tile, state.traces.of_tile[tile]);
   });

@@ -59,8 +59,8 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
 
 WorkCounts count_work(const RenderState& state);
 
-// Looks through the tiles of a forward call; see InspectJob. `seen` comes in as zeros.
-void render_inspect(RenderState& state, int32_t* median, uint8_t* seen);
+// Looks through the tiles of a forward call for what `wanted` names of InspectJob; `seen` comes in as zeros.
+void render_inspect(RenderState& state, InspectJob wanted);
 
 // Gradients, given those of the image and of alpha. All sums are made in an order that does not depend on the threads, so
 // results repeat bit by bit.

@@ -101,12 +101,16 @@ struct Trace {
   uint32_t visited, tested;  // list entries looked at, and blocks blended or found empty: for profiles only
 };
 
-// What the pixels saw: a second, cheaper walk through the tiles. Either output may be null.
+// What the pixels saw: a second, cheaper walk through the tiles. Any output may be null.
 struct InspectJob {
   int width, height, tiles_x;
   const Record* records;
   int32_t* median;                               // [H, W] Gaussian at which transmittance falls to 1/2; -1 if none
   uint8_t* seen;                                 // [N] set to 1 for Gaussians that were blended into any pixel
+  uint8_t* labels;                               // [H, W] label with the largest share; 0 if the background's is larger
+  const uint8_t* classes;                        // [N] below class_count; read if labels is not null, as is
+  const uint8_t* codes;                          // [class_count] the label of each class
+  int class_count;
 };
 
 struct UnprojectJob {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from perse import _kernels
-from perse.splat import Camera, Gaussians, Rendering, _native_backend, render
+from perse.splat import Camera, Gaussians, Rendering, _native_backend, rasterize, render
 from splat_scenes import camera, one_gaussian, random_gaussians, relative_error, straight_camera
 
 ASKED = {"depth": True, "median": True, "normals": True, "seen": True}
@@ -132,6 +132,23 @@ def test_labels_are_what_most_of_a_pixel_shows(splat_backend):
     assert (
         int(splat_backend.render(stack((2.0, 0.4)), straight_camera(), labels=labels[:1]).labels[16, 16]) == 0
     )
+
+
+@pytest.mark.parametrize("count", [1, 16, 40])
+def test_label_maps_are_those_of_blended_one_hot_channels(splat_backend, count):
+    """However many labels there are; and asking for them changes nothing else."""
+    gaussians, view = random_gaussians(300, 2, scale=3.0), camera(37, 30)
+    labels = 3 + 5 * (torch.arange(300) % count)
+    drawn = splat_backend.render(gaussians, view, labels=labels)
+    codes = labels.unique()
+    blended, alpha = rasterize(gaussians, view, extra=(labels[:, None] == codes).float(), backend="torch")
+    shares = torch.cat([1 - alpha[..., None], blended[..., 3:]], dim=-1)
+    expected = torch.cat([torch.zeros(1, dtype=torch.int64), codes])[shares.argmax(dim=-1)]
+    first, second = shares.topk(2, dim=-1).values.unbind(-1)
+    decided = first - second > 1e-4
+    assert float(decided.double().mean()) > 0.9
+    assert torch.equal(drawn.labels.cpu()[decided].long(), expected[decided])
+    torch.testing.assert_close(drawn.image, splat_backend.render(gaussians, view).image)
 
 
 def test_radii_and_centres_of_a_known_gaussian(splat_backend):

@@ -1,4 +1,4 @@
-"""What is blended besides colours: further channels, depth, normals, labels."""
+"""What is blended besides colours: further channels, depth, normals."""
 
 from __future__ import annotations
 
@@ -16,19 +16,10 @@ class Layers:
     """Number of channels that the caller gave."""
     depth: bool = False
     normals: bool = False
-    codes: torch.Tensor | None = None
-    """Label codes [K] that occur: one channel for the share of each."""
 
     def sizes(self) -> dict[str, int]:
         """The number of channels of each layer, in order."""
-        labels = 0 if self.codes is None else len(self.codes)
-        return {
-            "colors": 3,
-            "extra": self.extra,
-            "depth": int(self.depth),
-            "normals": 3 * self.normals,
-            "labels": labels,
-        }
+        return {"colors": 3, "extra": self.extra, "depth": int(self.depth), "normals": 3 * self.normals}
 
     @property
     def count(self) -> int:
@@ -36,7 +27,7 @@ class Layers:
         return sum(self.sizes().values())
 
     def stack(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What to blend [..., N, C], from means, quats, scales, viewmat, colors, and extra and labels if asked for."""
+        """What to blend [..., N, C], from means, quats, scales, viewmat, colors, and extra if it was given."""
         parts = [tensors["colors"]]
         if "extra" in tensors:
             parts.append(tensors["extra"])
@@ -44,8 +35,6 @@ class Layers:
             parts.append(camera_depths(tensors["means"], tensors["viewmat"])[..., None])
         if self.normals:
             parts.append(facing_normals(*(tensors[name] for name in ("means", "quats", "scales", "viewmat"))))
-        if self.codes is not None:
-            parts.append(one_hot(tensors["labels"], self.codes, parts[0].dtype))
         if len(parts) == 1:
             return parts[0]  # no copy
         batch = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
@@ -81,33 +70,6 @@ def facing_normals(
         position = -torch.linalg.solve(rotation, translation).squeeze(-1)  # of the camera, in the world
         away = (normals * (means - position[..., None, :])).sum(dim=-1, keepdim=True) > 0
     return torch.where(away, -normals, normals)
-
-
-def label_codes(labels: torch.Tensor) -> torch.Tensor:
-    """The codes [K] that occur, in order; ValueError for those that a label map cannot hold."""
-    if not labels.numel():
-        return labels.new_zeros(0, dtype=torch.int64)
-    low, high = (int(end) for end in torch.aminmax(labels))
-    if low < 0 or high > 255:
-        raise ValueError(f"labels must be 0 to 255, not {low} to {high}")
-    return torch.nonzero(torch.bincount(labels.flatten())).squeeze(-1)
-
-
-def one_hot(labels: torch.Tensor, codes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """labels [..., N], codes [K] that hold them all -> [..., N, K]."""
-    rows = torch.zeros(256, len(codes), dtype=dtype, device=labels.device)
-    rows[codes, torch.arange(len(codes), device=labels.device)] = 1.0
-    return rows[labels.to(torch.int64)]
-
-
-def label_map(alpha: torch.Tensor, shares: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """What most of a pixel shows: alpha [..., H, W], shares [..., H, W, K] of the codes [K] -> [..., H, W] uint8.
-
-    0 where most of it is background.
-    """
-    with torch.no_grad():
-        of_all = torch.cat([1.0 - alpha[..., None], shares], dim=-1)
-        return torch.cat([codes.new_zeros(1), codes]).to(torch.uint8)[of_all.argmax(dim=-1)]
 
 
 def _finite(tensor: torch.Tensor) -> torch.Tensor:

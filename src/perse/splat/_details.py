@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,32 +26,58 @@ class Details:
     seen: torch.Tensor | None
     """Whether any pixel was blended with the Gaussian [..., N] bool."""
 
+    labels: torch.Tensor | None
+    """The label with the largest share of the pixel [..., H, W] uint8; 0 if the background has more."""
+    classes: torch.Tensor | None
+    """What labels are found from: for each Gaussian the place of its label in `codes` [..., N] uint8."""
+    codes: torch.Tensor | None = None
+    """The labels that occur [K] uint8, in order; the same for all images."""
+
     @staticmethod
     def empty(
         batch: torch.Size,
-        count: int,
         size: tuple[int, int],
-        device: torch.device,
-        dtype: torch.dtype,
+        means: torch.Tensor,
+        labels: torch.Tensor | None,
         *,
         gradient: bool,
         median: bool,
         seen: bool,
     ) -> Details:
-        """Buffers for `batch` images of (width, height) pixels and `count` Gaussians."""
-        width, height = size
-        means2d = torch.zeros(*batch, count, 2, device=device, dtype=dtype)
+        """Buffers for `batch` images of (width, height) pixels; means and labels [..., N] as the caller gave them."""
+        points, pixels = (*batch, means.shape[-2]), (*batch, size[1], size[0])
+        buffer = functools.partial(torch.zeros, device=means.device)
+        means2d = buffer(*points, 2, dtype=means.dtype)
+        # `.data`: filling in means2d changes nothing that autograd watches.
+        probe = means2d.data.requires_grad_() if gradient else None
+        codes, classes = (None, None) if labels is None else _number(labels)
         return Details(
             means2d=means2d,
-            probe=means2d.data.requires_grad_()
-            if gradient
-            else None,  # .data: filling means2d in is no change to it
-            radii=torch.zeros(*batch, count, device=device, dtype=torch.int32),
-            median=torch.full((*batch, height, width), -1, device=device, dtype=torch.int32)
-            if median
-            else None,
-            seen=torch.zeros(*batch, count, device=device, dtype=torch.bool) if seen else None,
+            probe=probe,
+            radii=buffer(points, dtype=torch.int32),
+            median=buffer(pixels, dtype=torch.int32) - 1 if median else None,
+            seen=buffer(points, dtype=torch.bool) if seen else None,
+            labels=None if labels is None else buffer(pixels, dtype=torch.uint8),
+            classes=None if classes is None else classes.expand(points),
+            codes=codes,
         )
+
+    @property
+    def looks(self) -> bool:
+        """Whether anything is asked for that takes another look at the picture."""
+        return not (self.median is None and self.seen is None and self.labels is None)
+
+    def one_hot(self, dtype: torch.dtype) -> torch.Tensor:
+        """Channels [..., N, K] in which each Gaussian has 1 for its own label."""
+        assert self.classes is not None
+        assert self.codes is not None
+        return torch.eye(len(self.codes), dtype=dtype, device=self.codes.device)[self.classes.to(torch.int64)]
+
+    def decide_labels(self, background: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """What most of a pixel shows, from the shares of the background [...] and of each label [..., K] -> [...]."""
+        assert self.codes is not None
+        of_all = torch.cat([background[..., None], shares], dim=-1)
+        return torch.cat([self.codes.new_zeros(1), self.codes])[of_all.argmax(dim=-1)]
 
     def flattened(self, batch: torch.Size) -> Details:
         """Views that lead with one dimension [B, ...] instead of `batch`; their gradients add up in these buffers."""
@@ -58,13 +85,25 @@ class Details:
         def view(tensor: Any) -> Any:
             return None if tensor is None else tensor.reshape(batch.numel(), *tensor.shape[len(batch) :])
 
-        return Details(*(view(buffer) for buffer in self._buffers()))
+        return Details(*(view(buffer) for buffer in self._buffers()), codes=self.codes)
 
     def unbatched(self, batch: torch.Size) -> list[Details]:
         """The same, one for each image."""
         columns = self.flattened(batch)._buffers()
         rows = zip(*([None] * batch.numel() if c is None else c.unbind(0) for c in columns), strict=True)
-        return [Details(*row) for row in rows]
+        return [Details(*row, codes=self.codes) for row in rows]
 
     def _buffers(self) -> tuple[Any, ...]:
-        return self.means2d, self.probe, self.radii, self.median, self.seen
+        return self.means2d, self.probe, self.radii, self.median, self.seen, self.labels, self.classes
+
+
+def _number(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The labels that occur [K], and the place among them of each of labels [..., N]; both uint8."""
+    if not labels.numel():
+        return labels.new_zeros(0, dtype=torch.uint8), labels.to(torch.uint8)
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high > 255:
+        raise ValueError(f"labels must be 0 to 255, not {low} to {high}")
+    occurs = torch.bincount(labels.flatten().to(torch.int64), minlength=256) > 0
+    places = (occurs.cumsum(0) - 1).clamp(min=0).to(torch.uint8)
+    return torch.nonzero(occurs).squeeze(-1).to(torch.uint8), places[labels.to(torch.int64)]

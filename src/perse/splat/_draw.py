@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from perse.splat import _gsplat, _native_backend, _reference
-from perse.splat._channels import Layers, label_codes
+from perse.splat._channels import Layers
 from perse.splat._checks import (
     batch_of,
     check_background,
@@ -30,8 +30,8 @@ class Job:
     """Everything that is drawn in one call."""
 
     tensors: Tensors
-    """means, quats, scales, opacities, colors, viewmat, K, background, and extra and labels if there are: each with
-    leading batch dimensions of its own, all of one floating type but for labels."""
+    """means, quats, scales, opacities, colors, viewmat, K, background, and extra if there is: each with leading batch
+    dimensions of its own, all of one floating type."""
     batch: torch.Size
     """What the leading dimensions broadcast to."""
     size: tuple[int, int]
@@ -40,6 +40,8 @@ class Job:
     """What is blended."""
     backend: str
     """Who draws."""
+    labels: torch.Tensor | None
+    """[..., N] as the caller gave them."""
 
     @staticmethod
     def of(
@@ -74,18 +76,12 @@ class Job:
         batch = batch_of(
             {name: tensor.shape[: tensor.dim() - point_dims(name)] for name, tensor in given.items()}
         )
-        codes = None if labels is None else label_codes(labels)
-        layers = Layers(0 if extra is None else extra.shape[-1], depth, normals, codes)
+        layers = Layers(0 if extra is None else extra.shape[-1], depth, normals)
         check_memory(batch.numel(), camera, layers.count, len(gaussians), given["means"].device)
         double = backend == "torch" and any(tensor.dtype == torch.float64 for tensor in given.values())
         dtype = torch.float64 if double else torch.float32
-        tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in given.items()}
-        return Job(tensors, batch, (camera.width, camera.height), layers, backend)
-
-    @property
-    def count(self) -> int:
-        """N, the number of Gaussians."""
-        return self.tensors["means"].shape[-2]
+        tensors = {name: tensor.to(dtype) for name, tensor in given.items() if name != "labels"}
+        return Job(tensors, batch, (camera.width, camera.height), layers, backend, labels)
 
     @property
     def needs_gradient(self) -> bool:

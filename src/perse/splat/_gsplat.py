@@ -78,27 +78,46 @@ def render(
     )  # fmt: skip
     colors = channels.expand(images, -1, -1).unflatten(0, (sets, cameras))
     behind = background.unflatten(0, (sets, cameras))
+    image, alpha = _blend(gsplat, splats, colors, behind, (width, height))
+    if details is not None:
+        details.radii.copy_(radii.flatten(0, 1).clamp(max=LARGEST_RADIUS))
+        details.means2d.copy_(means2d.detach().flatten(0, 1))
+        _look(gsplat, details, splats, width, height)
+        if details.labels is not None:
+            _label(gsplat, details, splats, (width, height))
+    return image.flatten(0, 1), alpha.flatten(0, 1)  # [B, H, W, C], [B, H, W]
+
+
+def _blend(
+    gsplat: Any, splats: Splats, colors: torch.Tensor, background: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blend colors [G, C, N, D] over background [G, C, D] -> image [G, C, H, W, D], alpha [G, C, H, W]."""
     drawn = [
         gsplat.rasterize_to_pixels(
             splats.means2d,
             splats.conics,
             colors[..., first : first + CHANNELS],
             splats.opacities,
-            width,
-            height,
+            *size,
             TILE,
             splats.offsets,
             splats.order,
-            backgrounds=behind[..., first : first + CHANNELS],
+            backgrounds=background[..., first : first + CHANNELS],
         )
-        for first in range(0, channels.shape[-1], CHANNELS)
+        for first in range(0, colors.shape[-1], CHANNELS)
     ]
-    if details is not None:
-        details.radii.copy_(radii.flatten(0, 1).clamp(max=LARGEST_RADIUS))
-        details.means2d.copy_(means2d.detach().flatten(0, 1))
-        _look(gsplat, details, splats, width, height)
-    image = torch.cat([colors for colors, _ in drawn], dim=-1).flatten(0, 1)
-    return image, drawn[0][1].flatten(0, 1).squeeze(-1)  # [B, H, W, C], [B, H, W]
+    return torch.cat([image for image, _ in drawn], dim=-1), drawn[0][1].squeeze(-1)
+
+
+@torch.no_grad()
+def _label(gsplat: Any, details: Details, splats: Splats, size: tuple[int, int]) -> None:
+    """Fill in the labels: blend one channel for each that occurs."""
+    assert details.labels is not None
+    colors = details.one_hot(torch.float32).unflatten(0, splats.opacities.shape[:2])
+    shares, alpha = _blend(
+        gsplat, splats, colors, colors.new_zeros(*colors.shape[:2], colors.shape[-1]), size
+    )
+    details.labels.copy_(details.decide_labels(1.0 - alpha, shares).flatten(0, 1))
 
 
 def _project(

@@ -72,10 +72,10 @@ class _Render(torch.autograd.Function):
         asked = (None, None) if details is None else (details.means2d, details.radii)
         view_options = _view_options(options)
         state = native.forward(*tensors, view_options, image, alpha, *asked, torch.get_num_threads(), isa)
-        if details is not None and not (details.median is None and details.seen is None):
-            native.inspect(
-                state, details.median, None if details.seen is None else details.seen.view(torch.uint8)
-            )
+        if details is not None and details.looks:
+            seen = None if details.seen is None else details.seen.view(torch.uint8)
+            classes = None if details.classes is None else details.classes.contiguous()
+            native.inspect(state, details.median, seen, details.labels, classes, details.codes)
         if any(ctx.needs_input_grad):
             ctx.state = state
             ctx.options = view_options

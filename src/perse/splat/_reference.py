@@ -277,14 +277,18 @@ def _look(
     conics: torch.Tensor,
     opacities: torch.Tensor,
 ) -> None:
-    """Fill in the median and the seen Gaussians of one tile; `numbers` [M] are those of the splats listed there."""
-    if not len(numbers) or (details.median is None and details.seen is None):
+    """Fill in the median, the seen Gaussians and the labels of a tile; `numbers` [M] are of the splats listed there."""
+    if not len(numbers) or not details.looks:
         return
+    left, top, right, bottom = tile
     weights, before, after = _weights(pixels, means2d, conics, opacities)
     if details.seen is not None:
         details.seen[numbers[(weights > 0).any(dim=0)]] = True
     if details.median is not None:
         halved = (before > 0.5) & (after <= 0.5) & (weights > 0)  # at most one for each pixel
         median = torch.where(halved.any(dim=1), numbers[halved.int().argmax(dim=1)], -1).to(torch.int32)
-        left, top, right, bottom = tile
         details.median[top:bottom, left:right] = median.unflatten(0, (bottom - top, right - left))
+    if details.labels is not None:
+        shares = weights @ details.one_hot(weights.dtype)[numbers]
+        labels = details.decide_labels(1.0 - weights.sum(dim=1), shares)
+        details.labels[top:bottom, left:right] = labels.unflatten(0, (bottom - top, right - left))

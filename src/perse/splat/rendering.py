@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from perse.splat._channels import camera_depths, label_map
+from perse.splat._channels import camera_depths
 from perse.splat._details import Details
 from perse.splat._draw import Job, draw
 from perse.splat.camera import Camera
@@ -85,18 +85,17 @@ def render(
     [..., N, C] channels are blended over zeros, or over the rest of a `background` [..., 3 + C].
 
     Depth, median_depth, normals and extra are differentiable once, as image and alpha are: in the Gaussians and in the
-    camera. ids, labels, radii and seen are not. Depth and normals cost what as many extra channels cost, labels one
-    channel for each label that occurs, median and seen a second look at the picture without colours.
+    camera. ids, labels, radii and seen are not. Depth and normals cost what as many extra channels cost; median and
+    labels cost another look at the picture without colours each.
 
     Raises what :func:`rasterize` raises.
     """
     job = Job.of(gaussians, camera, background, extra, labels, depth=depth, normals=normals, backend=backend)
     details = Details.empty(
         job.batch,
-        job.count,
         job.size,
-        job.tensors["means"].device,
-        job.tensors["means"].dtype,
+        job.tensors["means"],
+        job.labels,
         gradient=job.needs_gradient,
         median=median,
         seen=seen,
@@ -111,8 +110,8 @@ def render(
         result["depth"] = drawn["depth"].squeeze(-1) / alpha.clamp(min=MIN_ALPHA)
     if normals:
         result["normals"] = torch.nn.functional.normalize(drawn["normals"], dim=-1, eps=SHORTEST_NORMAL)
-    if job.layers.codes is not None:
-        result["labels"] = label_map(alpha, drawn["labels"], job.layers.codes)
+    if details.labels is not None:
+        result["labels"] = details.labels
     if details.median is not None:
         z = camera_depths(job.tensors["means"], job.tensors["viewmat"])
         result |= {"median_id": details.median, "median_depth": _pick(z, details.median)}
