@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -82,19 +82,24 @@ class Details:
     def flattened(self, batch: torch.Size) -> Details:
         """Views that lead with one dimension [B, ...] instead of `batch`; their gradients add up in these buffers."""
 
-        def view(tensor: Any) -> Any:
-            return None if tensor is None else tensor.reshape(batch.numel(), *tensor.shape[len(batch) :])
-
-        return Details(*(view(buffer) for buffer in self._buffers()), codes=self.codes)
+        flat = {
+            name: None if buffer is None else buffer.reshape(batch.numel(), *buffer.shape[len(batch) :])
+            for name, buffer in self._buffers().items()
+        }
+        return Details(**flat, codes=self.codes)
 
     def unbatched(self, batch: torch.Size) -> list[Details]:
         """The same, one for each image."""
-        columns = self.flattened(batch)._buffers()
-        rows = zip(*([None] * batch.numel() if c is None else c.unbind(0) for c in columns), strict=True)
-        return [Details(*row, codes=self.codes) for row in rows]
+        flat = self.flattened(batch)._buffers()
+        views = {name: None if buffer is None else buffer.unbind(0) for name, buffer in flat.items()}
+        return [
+            Details(**{name: view and view[b] for name, view in views.items()}, codes=self.codes)
+            for b in range(batch.numel())
+        ]
 
-    def _buffers(self) -> tuple[Any, ...]:
-        return self.means2d, self.probe, self.radii, self.median, self.seen, self.labels, self.classes
+    def _buffers(self) -> dict[str, Any]:
+        """All that leads with the batch."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "codes"}
 
 
 def _number(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
