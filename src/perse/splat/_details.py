@@ -82,7 +82,7 @@ class Details:
     def flattened(self, batch: torch.Size) -> Details:
         """Views that lead with one dimension [B, ...] instead of `batch`; their gradients add up in these buffers."""
 
-        flat = {
+        flat: dict[str, Any] = {
             name: None if buffer is None else buffer.reshape(batch.numel(), *buffer.shape[len(batch) :])
             for name, buffer in self._buffers().items()
         }
@@ -91,7 +91,9 @@ class Details:
     def unbatched(self, batch: torch.Size) -> list[Details]:
         """The same, one for each image."""
         flat = self.flattened(batch)._buffers()
-        views = {name: None if buffer is None else buffer.unbind(0) for name, buffer in flat.items()}
+        views: dict[str, Any] = {
+            name: None if buffer is None else buffer.unbind(0) for name, buffer in flat.items()
+        }
         return [
             Details(**{name: view and view[b] for name, view in views.items()}, codes=self.codes)
             for b in range(batch.numel())
