@@ -78,12 +78,13 @@ class Swatch:
 
 def material(params: FabricParams) -> Material:
     """How the fabric answers the light."""
-    hard = max(params.plastic, 1e-6)
+    hard = max(params.plastic, params.leather, params.metal)
+    fibres = 1 - hard  # threads scatter a little light from everywhere: black cloth is never quite black
     return Material(
-        gloss=0.02 + 0.34 * params.plastic + 0.16 * params.leather + 0.10 * params.satin,
-        sharpness=(6 + 30 * hard + 12 * params.leather),
+        gloss=0.02 + 0.04 * fibres + 0.34 * params.plastic + 0.16 * params.leather + 0.10 * params.satin,
+        sharpness=4 + 32 * params.plastic + 14 * params.leather,
         metal=params.metal,
-        nap=0.35 * params.felt + 0.20 * params.knit,
+        nap=0.12 * fibres + 0.30 * params.felt + 0.15 * params.knit,
         sheen=0.55 * params.satin + 0.12 * params.leather,
         coat=0.5 * params.plastic + 0.15 * params.leather,
     )

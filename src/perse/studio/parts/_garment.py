@@ -162,7 +162,7 @@ def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) ->
     normals = unit(roots.normals - amount[:, None] * fold_slope - 0.8 * slope)
     rise = cloth.thickness + amount * fold + relief + cloth.over_thickness * outer
     means = roots.points + roots.normals * (rise * (0.35 + 0.65 * hem))[:, None]
-    light = under_the_head(sitter, means, normals) * shade * (1 - 0.22 * smoothstep(-fold, 0.1, 0.8))
+    light = under_the_head(sitter, means, normals) * shade * (1 - 0.10 * smoothstep(-fold, 0.1, 0.8))
     light = light * (1 - 0.45 * _beside(cloth, roots.template, outer))
     for fabric, share in layers:
         colours.append(share[:, None] * colour_of(sitter, normals, albedo, light, material(fabric)))

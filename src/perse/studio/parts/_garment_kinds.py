@@ -31,7 +31,7 @@ class ClothesParams(FabricParams):
     strap_outer: float = 0.105
     thickness: float = 0.004
     """Outside the body."""
-    folds: float = 0.0024
+    folds: float = 0.0034
     """Height of the folds."""
     band: float = 0.0
     """Height of a ribbed band at the neckline."""
@@ -104,12 +104,12 @@ class ClothesParams(FabricParams):
         )  # fmt: skip
 
 
-_SHIRT = ClothesParams(front=-0.112, back=-0.074, thickness=0.003, folds=0.0032, leaves=1, placket=0.11)
+_SHIRT = ClothesParams(front=-0.112, back=-0.074, thickness=0.003, folds=0.0043, leaves=1, placket=0.11)
 _OPEN = ClothesParams(
     front=-0.120,
     back=-0.078,
     thickness=0.003,
-    folds=0.0026,
+    folds=0.0035,
     band=0.010,
     opening=0.12,
     lapel=0.046,
@@ -118,17 +118,17 @@ _OPEN = ClothesParams(
 
 KINDS: dict[str, ClothesParams] = {
     "crew-neck": ClothesParams(band=0.017, knit=0.55),
-    "t-shirt": ClothesParams(front=-0.124, back=-0.084, thickness=0.003, band=0.012, folds=0.0032),
+    "t-shirt": ClothesParams(front=-0.124, back=-0.084, thickness=0.003, band=0.012, folds=0.0043),
     "v-neck": ClothesParams(front=-0.106, back=-0.078, vee=0.034, vee_width=0.055, band=0.013, knit=0.55),
     "turtleneck": ClothesParams(front=-0.112, back=-0.072, turtle=0.036, thickness=0.0045, knit=0.4),
-    "hoodie": ClothesParams(front=-0.120, back=-0.074, hood=1, thickness=0.006, folds=0.0040, felt=0.3),
+    "hoodie": ClothesParams(front=-0.120, back=-0.074, hood=1, thickness=0.006, folds=0.0054, felt=0.3),
     "shirt": _SHIRT,
     "dress shirt": _SHIRT.but(tie=0.13, placket=0.0),
     "blazer": _OPEN.but(notch=1, felt=0.25),
     "suit": _OPEN.but(front=-0.112, back=-0.074, band=0, leaves=0.8, tie=0.13, notch=1, lapel=0.042, felt=0.15),
     "cardigan": _OPEN.but(lapel=0.014, stand=0.004, knit=0.8, opening=0.10, folds=0.003),
     "denim jacket": _OPEN.but(denim=1, lapel=0.050, stand=0.018, opening=0.11, folds=0.003),
-    "leather jacket": _OPEN.but(leather=1, lapel=0.054, notch=0.8, stand=0.018, opening=0.11, folds=0.0045),
+    "leather jacket": _OPEN.but(leather=1, lapel=0.054, notch=0.8, stand=0.018, opening=0.11, folds=0.0061),
     "tank top": ClothesParams(
         front=-0.108, back=-0.096, vee=0.034, vee_width=0.062, scoop=1, straps=1, hem=0.0022, thickness=0.0025
     ),

@@ -72,7 +72,7 @@ def _lapel(
     inner = np.linspace(0, 1, 6)[:, None, None]
     stand_back = points[0][None] * (1 - inner) + (at + out * 0.001)[None] * inner
     lining = Sheet(
-        stand_back, tailor.fabric.colour * 0.45, stand_back + out * 0.02, spread=0.8, both_sides=True
+        stand_back, tailor.fabric.colour * 0.45, stand_back + out * 0.02, spread=0.66, both_sides=True
     )
     hem = tube_sheet(
         points[1], 0.0016, tailor.fabric.colour, material=material(tailor.fabric), sides=8, spread=0.9

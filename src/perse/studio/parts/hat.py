@@ -35,13 +35,18 @@ def build(puppet: Puppet, params: HatParams, seed: int, detail: float = 1.0) -> 
     if max(params.brim, params.visor) > 0.001:
         sheets.append(_brim(shape, seed))
     sheets += _trimmings(shape, sitter, seed, detail)
-    open_above = (shape.crown.points[-1] - seat.centre) @ seat.up
-    seat.press_hair(puppet, float(np.median(open_above)) if params.reach < 0.97 else 1.0)
+    seat.press_hair(puppet, _open_above(shape))
     group = lit(sitter, sheets, "hat")
     puppet.add(GROUP, group)
     density = density_of(group)
     shade_skin(sitter, density, strength=0.13, darkest=0.68)
     shade_hair(sitter, density, strength=0.15, darkest=0.55)
+
+
+def _open_above(shape: HatShape) -> float:
+    """Metres above the seat from which hair stays: the rim of an open hat, nowhere for a closed one."""
+    rim = (shape.crown.points[-1] - shape.seat.centre) @ shape.seat.up
+    return float(np.median(rim) + 0.25 * smoothstep(shape.params.reach, 0.45, 0.70))
 
 
 def _crown(shape: HatShape, seed: int) -> Sheet:

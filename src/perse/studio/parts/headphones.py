@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
 from perse.studio.parts import _colours
@@ -292,9 +293,11 @@ def _cable(sitter: Sitter, bud: Array, side: int, collar: float, count: int) -> 
     path = CubicSpline(length, knots)(np.linspace(0, length[-1], count))
     hang = len(path) // 5
     for _ in range(4):
-        path[hang:] = sitter.body.push_out(path[hang:], 0.004)
-        path[2:-2] = (path[:-4] + path[1:-3] + path[2:-2] + path[3:-1] + path[4:]) / 5
-    return path
+        path[hang:-2] = sitter.body.push_out(path[hang:-2], 0.004)
+        path[1:-1] = ndimage.gaussian_filter1d(path, 2.5, axis=0, mode="nearest")[1:-1]
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    even = np.linspace(0, length[-1], count)
+    return np.stack([np.interp(even, length, coordinate) for coordinate in path.T], 1)
 
 
 def _collar_path(sitter: Sitter, count: int) -> Array:
