@@ -11,16 +11,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from scipy.spatial.transform import Rotation
 
+from perse.capture import capture
 from perse.cli import main
 from perse.dataset import default_motion
 from perse.errors import PerseError
 from perse.head import arkit_names, arkit_to_motion, open_head
 from perse.splat import Camera
 from perse.viewer.live import LiveViewer, Scene, camera_of, view_of
-from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, check_outfit
+from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, PuppetStage, check_outfit
 from synthetic import small_avatar
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -93,6 +95,24 @@ def test_an_avatar_is_dressed_as_its_looks_say(stage: AvatarStage) -> None:
     with pytest.raises(PerseError, match="learned"):
         stage.dress({category: Choice("a person with very odd things")})
     stage.dress({})
+
+
+def test_a_photo_is_dressed_without_training() -> None:
+    """Fails when a photo's puppet does not wear what was chosen, or its blends are not between their ends."""
+    stage = PuppetStage(capture(skimage.data.astronaut(), name="astronaut"))
+    hat = stage.find("hat", "blue knitted beanie")
+    assert hat not in (AS_IN_PHOTO, NONE)
+    camera = stage.camera.resized(96, 96)
+    drawn = []
+    for weight in (0.0, 0.5, 1.0):
+        stage.dress({"hat": Choice(AS_IN_PHOTO, hat, weight)})
+        drawn.append(stage.draw(stage.rest, camera, WHITE))
+    changes = [float((picture - drawn[0]).abs().mean()) for picture in drawn]
+    assert 0 < changes[1] < changes[2]
+    stage.dress({"hat": Choice(hat)})
+    assert torch.equal(stage.draw(stage.rest, camera, WHITE), drawn[2])
+    stage.dress({})
+    assert torch.equal(stage.draw(stage.rest, camera, WHITE), drawn[0])
 
 
 def test_outfits_from_files_are_checked() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from perse.avatar import Avatar, BakedLook
-from perse.dataset import ABSENTABLE, CATEGORIES, Portrait, Vocabulary
+from perse.dataset import ABSENTABLE, CATEGORIES, Attribute, Portrait, Vocabulary
 from perse.errors import PerseError
 from perse.splat import Camera, rasterize
 
@@ -147,28 +147,22 @@ class PuppetStage:
         return self._vocabulary.parse(text, category).prompt
 
     def dress(self, outfit: Outfit) -> None:
-        """Edit a copy of the bare puppet, category by category in the studio's order."""
-        from perse.studio.parts import ORDER, build, params_of
+        """Morph a copy of the bare puppet, category by category in the studio's order."""
+        from perse.studio.morph import morph
+        from perse.studio.parts import ORDER
 
-        puppet = self._bare.copy()
+        puppet = self._bare
         for category in ORDER:
             choice = outfit.get(category, Choice())
-            looks = (
-                [choice.look, choice.other]
-                if 0 < choice.weight < 1
-                else [choice.other if choice.weight >= 1 else choice.look]
-            )
-            worn = [look for look in looks if look != AS_IN_PHOTO]
-            if len(worn) < len(looks) and len(looks) == 2:
-                raise PerseError(
-                    f"{category}: the puppet blends two looks, not a look with the photo's own; choose a second look"
-                )
-            params = [params_of(self._vocabulary.parse(look, category)) for look in worn]
-            if len(params) == 2:
-                build(puppet, category, params[0].mix(params[1], choice.weight), self._seed)
-            elif params:
-                build(puppet, category, params[0], self._seed)
+            first, second = (self._attribute(category, look) for look in (choice.look, choice.other))
+            weight = 0.0 if choice.look == choice.other else choice.weight
+            shown = second if weight == 1.0 else first
+            if shown is not None or 0 < weight < 1:
+                puppet = morph(puppet, first, second, weight, self._seed)
         self._puppet = puppet
+
+    def _attribute(self, category: str, look: str) -> Attribute | None:
+        return None if look == AS_IN_PHOTO else self._vocabulary.parse(look, category)
 
     @torch.no_grad()
     def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
