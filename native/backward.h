@@ -9,10 +9,12 @@
 //   v, v dx, v u, v dx^2, v dx u, v u^2, then w dL/dimage_c for the channels of the pass.
 #pragma once
 
-#include "tile.h"
+#include "pixels.h"
 
 namespace perse {
 namespace PERSE_ISA {
+
+constexpr uint32_t kGroup = 8;  // Gaussians whose alphas are computed before any is used, see kChunk
 
 template <int channels>
 struct BackwardBlock {
@@ -22,41 +24,10 @@ struct BackwardBlock {
   Float grad_image[channels];
 };
 
+// Walks one Gaussian through one block, adding to its sums.
 template <int channels>
-PERSE_INLINE void read_block(const TileJob& job, BackwardBlock<channels>& block, int x, int y) {
-  const float* background = job.background + job.first_channel;
-  alignas(64) float rest[Float::width], grad_alpha[Float::width], grad_image[channels][Float::width];
-  for (int lane = 0; lane < Float::width; ++lane) {
-    const int px = x + lane % kBlockWidth, py = y + lane / kBlockWidth;
-    rest[lane] = grad_alpha[lane] = 0.f;
-    for (int c = 0; c < channels; ++c) grad_image[c][lane] = 0.f;
-    if (px >= job.width || py >= job.height) continue;
-    const size_t at = static_cast<size_t>(py) * job.width + px;
-    const float* grad = job.grad_image + at * job.channel_count + job.first_channel;
-    const float* image = job.image + at * job.channel_count + job.first_channel;
-    const float alpha = job.alpha[at];
-    if (job.grad_alpha) grad_alpha[lane] = job.grad_alpha[at];
-    for (int c = 0; c < job.channels; ++c) {
-      grad_image[c][lane] = grad[c];
-      grad_alpha[lane] -= background[c] * grad[c];
-      rest[lane] += grad[c] * (image[c] - background[c] * (1.f - alpha));
-    }
-    rest[lane] += grad_alpha[lane] * alpha;
-  }
-  block.transmittance = 1.f;  // the trace knows which pixels are finished or outside the image
-  block.rest = load(rest);
-  block.grad_alpha = load(grad_alpha);
-  for (int c = 0; c < channels; ++c) block.grad_image[c] = load(grad_image[c]);
-}
-
-// Walk one Gaussian through one block, adding to its sums.
-template <int channels>
-PERSE_INLINE void backward_block(BackwardBlock<channels>& at, const Record& g, const Profile& profile, uint32_t hit,
-                                 Float* sums) {
-  const int block = static_cast<int>(hit >> 16);
-  Float dx = load_column(profile.dx + block_x(block)), u = from_ridge(profile, block);
-  Float unclamped = exp2(exponent(g, profile, block));
-  Float alpha = select(mask_of(hit), min(unclamped, kMaxAlpha), 0.f);
+PERSE_INLINE void backward_block(BackwardBlock<channels>& at, const Record& g, const Profile& profile, int block,
+                                 Float alpha, Float* sums) {
   Float before = at.transmittance, weight = alpha * before, after = before - weight;
   at.transmittance = after;
 
@@ -69,7 +40,8 @@ PERSE_INLINE void backward_block(BackwardBlock<channels>& at, const Record& g, c
   Float rest = at.rest - contribution;
   at.rest = rest;
   Float grad = contribution - weight * reciprocal(after) * rest;  // alpha / (1 - alpha) = weight / after
-  grad = select(kMaxAlpha >= unclamped, grad, 0.f);  // a clamped alpha does not move
+  grad = select(kMaxAlpha > alpha, grad, 0.f);                    // a clamped alpha does not move
+  Float dx = load_column(profile.dx + block_x(block)), u = from_ridge(profile, block);
   Float grad_x = grad * dx, grad_u = grad * u;
   sums[0] = sums[0] + grad;
   sums[1] = sums[1] + grad_x;
@@ -93,24 +65,61 @@ void backward_tile(const TileJob& job, int tile_index, const Trace& trace, float
   if (!trace.drawn_count) return;
   const int tile_x = tile_index % job.tiles_x * kTileSize, tile_y = tile_index / job.tiles_x * kTileSize;
   BackwardBlock<channels> blocks[kBlocks];
+  DrawingGradient<channels> gradient;
+  gradient.read(job, tile_x, tile_y);
   for (int block = 0; block < kBlocks; ++block) {
-    read_block(job, blocks[block], tile_x + block_x(block), tile_y + block_y(block));
+    blocks[block].transmittance = 1.f;  // the trace knows which pixels are finished or outside the image
+    blocks[block].rest = block_of(gradient.rest, block);
+    blocks[block].grad_alpha = block_of(gradient.alpha, block);
+    for (int c = 0; c < channels; ++c) blocks[block].grad_image[c] = block_of(gradient.image[c], block);
   }
   const uint32_t* hit = trace.hits;
-  for (uint32_t k = 0; k < trace.drawn_count; ++k) {
-    const uint32_t ahead = k + kPrefetch < trace.drawn_count ? k + kPrefetch : k;
-    PERSE_PREFETCH(&job.records[trace.drawn[ahead].id]);
-    const Record& g = job.records[trace.drawn[k].id];
-    Profile profile;
-    make_profile(g, tile_x, tile_y, profile);
-    Float sums[6 + channels];
-    for (int i = 0; i < 6 + channels; ++i) sums[i] = 0.f;
-    for (const uint32_t* end = hit + trace.drawn[k].hits; hit < end; ++hit) {
-      backward_block(blocks[*hit >> 16], g, profile, *hit, sums);
+  Profile profiles[kGroup];
+  Float alphas[kGroup * kBlocks];
+  for (uint32_t first = 0; first < trace.drawn_count; first += kGroup) {
+    const Drawn* drawn = trace.drawn + first;
+    const uint32_t size = trace.drawn_count - first < kGroup ? trace.drawn_count - first : kGroup;
+    int count = 0;
+    for (uint32_t k = 0; k < size; ++k) {
+      const uint32_t ahead = first + k + kPrefetch;
+      PERSE_PREFETCH(&job.records[trace.drawn[ahead < trace.drawn_count ? ahead : 0].id]);
+      const Record& g = job.records[drawn[k].id];
+      make_profile(g, tile_x, tile_y, profiles[k]);
+      for (const int end = count + drawn[k].hits; count < end; ++count) {
+        const uint32_t h = hit[count];
+        const Float alpha = min(exp2(exponent(g, profiles[k], h >> 16)), kMaxAlpha);
+        alphas[count] = select(mask_of(h), alpha, 0.f);
+      }
     }
-    float* row = rows + static_cast<size_t>(k) * kGradientRow;
-    clear_row(row, job.first_channel == 0);
-    add_sums<6 + channels>(sums, row);
+    count = 0;
+    for (uint32_t k = 0; k < size; ++k) {
+      const Record& g = job.records[drawn[k].id];
+      Float sums[6 + channels];
+      for (int i = 0; i < 6 + channels; ++i) sums[i] = 0.f;
+      for (const int end = count + drawn[k].hits; count < end; ++count) {
+        const int block = hit[count] >> 16;
+        backward_block(blocks[block], g, profiles[k], block, alphas[count], sums);
+      }
+      float* row = rows + static_cast<size_t>(first + k) * kGradientRow;
+      clear_row(row, job.first_channel == 0);
+      add_sums<6 + channels>(sums, row);
+    }
+    hit += count;
+  }
+}
+
+void gather(const GatherJob& job, int begin, int end, float* sums) {
+  constexpr int kParts = kGradientRow / Float::width;
+  uint32_t at = begin ? job.end_of[begin - 1] : 0;
+  for (int id = begin; id < end; ++id, sums += kGradientRow) {
+    Float total[kParts];
+    for (int k = 0; k < kParts; ++k) total[k] = 0.f;
+    for (const uint32_t last = job.end_of[id]; at < last; ++at) {
+      PERSE_PREFETCH(job.rows + static_cast<size_t>(job.order[at + kRowsAhead]) * kGradientRow);
+      const float* row = job.rows + static_cast<size_t>(job.order[at]) * kGradientRow;
+      for (int k = 0; k < kParts; ++k) total[k] = total[k] + load(row + k * Float::width);
+    }
+    for (int k = 0; k < kParts; ++k) store(sums + k * Float::width, total[k]);
   }
 }
 

@@ -10,31 +10,41 @@
 namespace perse {
 namespace {
 
-constexpr int kRadixBits = 11, kRadixSize = 1 << kRadixBits, kRadixPasses = 3;
-
-int digit(uint32_t key, int pass) { return static_cast<int>(key >> (kRadixBits * pass)) & (kRadixSize - 1); }
+constexpr int kMaxDigitBits = 12;  // of a radix sort: the counters of a digit stay in the first-level cache
 
 }  // namespace
 
-// A stable radix sort: the bits of positive floats are ordered as the floats are.
+// A stable radix sort: the bits of positive floats are ordered as the floats are. The bits that vary among the depths of
+// a scene fit into few digits.
 DepthOrder sort_by_depth(int count, const float* depths, BinningScratch& scratch) {
   uint32_t *keys = scratch.keys[0].resize(count), *other_keys = scratch.keys[1].resize(count);
   uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
-  std::vector<uint32_t> counts(kRadixPasses * kRadixSize, 0);
   int drawn = 0;
+  uint32_t lowest = UINT32_MAX, highest = 0;
   for (int id = 0; id < count; ++id) {  // without branches: each writes, the next overwrites what is not drawn
-    std::memcpy(&keys[drawn], &depths[id], sizeof *keys);
+    const bool is_drawn = depths[id] > 0.f;
+    uint32_t key;
+    std::memcpy(&key, &depths[id], sizeof key);
+    keys[drawn] = key;
     ids[drawn] = static_cast<uint32_t>(id);
-    drawn += depths[id] > 0.f;
+    drawn += is_drawn;
+    lowest = std::min(lowest, is_drawn ? key : UINT32_MAX);
+    highest = std::max(highest, is_drawn ? key : 0);
   }
+  if (!drawn) return {ids, 0};
+
+  int bits = 1;
+  while (bits < 32 && (highest - lowest) >> bits) ++bits;
+  const int passes = (bits + kMaxDigitBits - 1) / kMaxDigitBits, digit_bits = (bits + passes - 1) / passes;
+  const uint32_t size = 1u << digit_bits;
+  const auto digit = [=](uint32_t key, int pass) { return (key - lowest) >> (digit_bits * pass) & (size - 1); };
+  std::vector<uint32_t> starts(passes * size, 0);
   for (int k = 0; k < drawn; ++k) {
-    for (int pass = 0; pass < kRadixPasses; ++pass) ++counts[pass * kRadixSize + digit(keys[k], pass)];
+    for (int pass = 0; pass < passes; ++pass) ++starts[pass * size + digit(keys[k], pass)];
   }
-  for (int pass = 0; pass < kRadixPasses && drawn; ++pass) {
-    uint32_t* start = &counts[pass * kRadixSize];
-    if (start[digit(keys[0], pass)] == static_cast<uint32_t>(drawn)) continue;  // all share this digit
-    uint32_t total = 0;
-    for (int d = 0; d < kRadixSize; ++d) total += std::exchange(start[d], total);
+  for (int pass = 0; pass < passes; ++pass) {
+    uint32_t *start = &starts[pass * size], total = 0;
+    for (uint32_t d = 0; d < size; ++d) total += std::exchange(start[d], total);
     for (int k = 0; k < drawn; ++k) {
       const uint32_t to = start[digit(keys[k], pass)]++;
       other_keys[to] = keys[k];

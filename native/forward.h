@@ -1,7 +1,7 @@
 // Blending one tile, near to far.
 #pragma once
 
-#include "tile.h"
+#include "pixels.h"
 
 namespace perse {
 namespace PERSE_ISA {
@@ -12,18 +12,21 @@ struct ForwardTile {
   Float blended[kBlocks][channels];
 };
 
-// Blend one Gaussian into one block; the pixels that took it, a bit each.
-template <int channels>
-PERSE_INLINE uint32_t blend_block(ForwardTile<channels>& tile, const Record& g, const Profile& profile, int block) {
+// Alpha of a Gaussian in the pixels of a block, 0 where it is below 1/255.
+PERSE_INLINE Float visible_alpha(const Record& g, const Profile& profile, int block) {
   Float log2_alpha = exponent(g, profile, block);
-  Mask seen = log2_alpha >= kLog2MinAlpha;
-  Float alpha = select(seen, min(exp2(log2_alpha), kMaxAlpha), 0.f);
+  return select(log2_alpha >= kLog2MinAlpha, min(exp2(log2_alpha), kMaxAlpha), 0.f);
+}
+
+// Blends one Gaussian into one block; the pixels that took it, a bit each.
+template <int channels>
+PERSE_INLINE uint32_t blend_block(ForwardTile<channels>& tile, const Record& g, Float alpha, int block) {
   Float before = tile.transmittance[block], weight = alpha * before, after = before - weight;
   Mask live = after > kMinTransmittance;  // false for finished pixels, where `after` is negative
   tile.transmittance[block] = select(live, after, abs_negated(before));
   weight = select(live, weight, 0.f);
   for (int c = 0; c < channels; ++c) tile.blended[block][c] = tile.blended[block][c] + weight * g.channel[c];
-  return bits(seen & live);
+  return bits(weight > 0.f);
 }
 
 PERSE_INLINE uint64_t blocks_alive(const Float* transmittance, uint64_t among) {
@@ -32,22 +35,6 @@ PERSE_INLINE uint64_t blocks_alive(const Float* transmittance, uint64_t among) {
     alive |= static_cast<uint64_t>(any(transmittance[block] > 0.f)) << block;
   }
   return alive & among;
-}
-
-template <int channels>
-PERSE_INLINE void write_block(const TileJob& job, const ForwardTile<channels>& tile, int block, int x, int y) {
-  alignas(64) float left[Float::width], blended[channels][Float::width];
-  store(left, -abs_negated(tile.transmittance[block]));
-  for (int c = 0; c < channels; ++c) store(blended[c], tile.blended[block][c]);
-  for (int lane = 0; lane < Float::width; ++lane) {
-    const int px = x + lane % kBlockWidth, py = y + lane / kBlockWidth;
-    if (px >= job.width || py >= job.height) continue;
-    const size_t at = static_cast<size_t>(py) * job.width + px;
-    float* out = job.image + at * job.channel_count + job.first_channel;
-    const float* background = job.background + job.first_channel;
-    for (int c = 0; c < job.channels; ++c) out[c] = blended[c][lane] + background[c] * left[lane];
-    job.alpha[at] = 1.f - left[lane];
-  }
 }
 
 // Finds the blocks that `size` Gaussians of the list touch -> how many hits, each (place in the batch) * kBlocks + block.
@@ -89,12 +76,20 @@ void forward_tile(const TileJob& job, int tile_index, Trace& trace) {
     const uint32_t size = end - at < kBatch ? end - at : kBatch;
     const int count = find_hits(job, list, size, tile_x, tile_y, alive, profiles, hits);
     uint32_t drawn_hits[kBatch] = {};
-    for (int k = 0; k < count; ++k) {
-      const uint32_t entry = hits[k] / kBlocks, block = hits[k] % kBlocks;
-      const uint32_t pixels = blend_block(tile, job.records[list[entry]], profiles[entry], block);
-      trace.hits[hit_count] = block << 16 | pixels;
-      hit_count += pixels != 0;
-      drawn_hits[entry] += pixels != 0;
+    for (int first = 0; first < count; first += kChunk) {
+      const int chunk = count - first < kChunk ? count - first : kChunk;
+      Float alpha[kChunk];
+      for (int k = 0; k < chunk; ++k) {
+        const uint32_t entry = hits[first + k] / kBlocks, block = hits[first + k] % kBlocks;
+        alpha[k] = visible_alpha(job.records[list[entry]], profiles[entry], block);
+      }
+      for (int k = 0; k < chunk; ++k) {
+        const uint32_t entry = hits[first + k] / kBlocks, block = hits[first + k] % kBlocks;
+        const uint32_t pixels = blend_block(tile, job.records[list[entry]], alpha[k], block);
+        trace.hits[hit_count] = block << 16 | pixels;
+        hit_count += pixels != 0;
+        drawn_hits[entry] += pixels != 0;
+      }
     }
     for (uint32_t k = 0; k < size; ++k) {
       trace.drawn[drawn_count] = {list[k], drawn_hits[k]};
@@ -108,9 +103,12 @@ void forward_tile(const TileJob& job, int tile_index, Trace& trace) {
   trace.hit_count = hit_count;
   trace.visited = at - job.tile_begin[tile_index];
   trace.tested = tested;
+  Drawing<channels> drawing;
   for (int block = 0; block < kBlocks; ++block) {
-    write_block(job, tile, block, tile_x + block_x(block), tile_y + block_y(block));
+    put_block(drawing.left, block, -abs_negated(tile.transmittance[block]));
+    for (int c = 0; c < channels; ++c) put_block(drawing.blended[c], block, tile.blended[block][c]);
   }
+  drawing.write(job, tile_x, tile_y);
 }
 
 }  // namespace PERSE_ISA

@@ -19,6 +19,7 @@ const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
                        {forward_tile<3>, forward_tile<4>, forward_tile<8>},
                        inspect_tile,
                        {backward_tile<3>, backward_tile<4>, backward_tile<8>},
+                       gather,
                        unproject,
                        {kW, skin, skin_backward, table}};
 

@@ -170,10 +170,7 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
 
   Float blended = min(opacity, 1.f);
   if (o.antialiased) blended = blended * sqrt(p.sharp_determinant * p.inverse_determinant);
-  alignas(64) float log2_opacity_lanes[Float::width];
-  store(log2_opacity_lanes, blended);
-  for (int i = 0; i < Float::width; ++i) log2_opacity_lanes[i] = log2f(log2_opacity_lanes[i]);
-  Float log2_opacity = load(log2_opacity_lanes);
+  Float log2_opacity = log2(blended);
   // The Gaussian falls to 1/255 at sigmas2 squared standard deviations.
   Float sigmas2 = min((log2_opacity - kLog2MinAlpha) * (2.f / kLog2E), kMaxSigma * kMaxSigma);
   Float half_x = sqrt(max(sigmas2, 0.f) * p.cov_xx), half_y = sqrt(max(sigmas2, 0.f) * p.cov_yy);
@@ -183,7 +180,7 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   // NaN and inf stay in a sum.
   Float checked = p.mean_x + p.mean_y + half_x + half_y + slope + tip + fall_x + fall_y + narrowness + log2_opacity + opacity;
   Float radius = max(half_x, half_y);
-  Mask drawn = (p.position[2] >= o.near_plane) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
+  Mask drawn = (p.position[2] >= o.near_plane) & (blended > 0.f) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
                (radius > o.radius_clip) & (o.radius_limit >= radius) & (p.quat2 >= kMinQuat2) & (kMaxQuat2 >= p.quat2) &
                (abs_negated(checked) >= -kLargestFloat);
   Float nowhere = -2.f;  // every bound fits into an int

@@ -11,7 +11,7 @@
 namespace perse {
 namespace {
 
-constexpr int kRange = 1024;  // Gaussians worked on together, so that their gradient rows stay in the cache
+constexpr int kRange = 256;  // Gaussians worked on together, so that their gradient rows stay in the cache
 
 int ranges(int count) { return (count + kRange - 1) / kRange; }
 
@@ -137,30 +137,12 @@ void sort_rows(const Traces& traces, int count, BackwardScratch& scratch) {
   }
   uint32_t begin = 0;
   for (int id = 0; id < count; ++id) begin += std::exchange(next[id], begin);
-  uint32_t row = 0, *order = scratch.order.resize(total + kPrefetch);
+  uint32_t row = 0, *order = scratch.order.resize(total + kRowsAhead);
   for (const Trace& trace : traces.of_tile) {
     for (uint32_t k = 0; k < trace.drawn_count; ++k) order[next[trace.drawn[k].id]++] = row++;
   }
-  std::fill_n(order + total, kPrefetch, 0u);
+  std::fill_n(order + total, kRowsAhead, 0u);
   scratch.rows.resize(static_cast<size_t>(total) * kGradientRow);
-}
-
-// Sums the rows of each Gaussian of [begin, end) into sums, and moves the channels out of them.
-void gather_rows(const BackwardScratch& scratch, int begin, int end, float* sums, float* channels, int channel_count,
-                 int first, int count) {
-  const float* rows = scratch.rows.data();
-  const uint32_t* order = scratch.order.data();
-  uint32_t at = begin ? scratch.end_of.data()[begin - 1] : 0;
-  for (int id = begin; id < end; ++id, sums += kGradientRow) {
-    std::fill_n(sums, kGradientRow, 0.f);
-    for (const uint32_t last = scratch.end_of.data()[id]; at < last; ++at) {
-      __builtin_prefetch(rows + static_cast<size_t>(order[at + kPrefetch]) * kGradientRow);
-      const float* row = rows + static_cast<size_t>(order[at]) * kGradientRow;
-      for (int k = 0; k < kGradientRow; ++k) sums[k] += row[k];
-    }
-    float* out = channels + static_cast<size_t>(id) * channel_count + first;
-    for (int k = 0; k < count; ++k) out[k] = sums[6 + k];
-  }
 }
 
 }  // namespace
@@ -271,7 +253,12 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
     const bool last = first + channels == scene.channel_count;
     run_ranges(parts, count, [&](int begin, int end, int range) {
       alignas(64) float sums[kRange * kGradientRow];
-      gather_rows(*scratch, begin, end, sums, gradients.channels, scene.channel_count, first, channels);
+      kernel.gather({scratch->rows.data(), scratch->order.data(), scratch->end_of.data()}, begin, end, sums);
+      float* channel = gradients.channels + static_cast<size_t>(begin) * scene.channel_count + first;
+      for (const float* sum = sums; sum < sums + (end - begin) * kGradientRow; sum += kGradientRow) {
+        for (int k = 0; k < channels; ++k) channel[k] = sum[6 + k];
+        channel += scene.channel_count;
+      }
       if (!last) return;
       const UnprojectJob unprojection = {project_job(scene, state, {}), sums,
                                          gradients.means,               gradients.quats,

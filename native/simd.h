@@ -10,6 +10,7 @@
 //   load_short     from aligned 16-bit integers
 //   load_column    four floats, repeated in every group of four lanes
 //   load_each      four floats of each of width / 4 rows, a group of lanes each
+//   load_patch, store_patch  width / 4 groups of four floats, `stride` apart, a group of lanes each
 //   spread<k>      lane k of each group of four lanes, in all four
 //   min, max, sqrt, square_root (about 14 bits; NaN below zero), abs_negated (-|x|), round, reciprocal (about 22 bits)
 //   exp2           2^x, relative error below 5e-7; below -126 the result is meaningless and must be masked out
@@ -69,6 +70,25 @@ constexpr float kExp2ThirtySecond[] = {1.f, 6.931878316e-01f, 2.402194625e-01f};
 
 namespace perse {
 namespace PERSE_ISA {
+
+// log2 of each lane, in plain C for the compiler to vectorise; relative error below 3e-7. Lanes that are not positive and
+// finite come out finite or NaN: to be masked out.
+PERSE_INLINE Float log2(Float x) {
+  alignas(64) float lanes[Float::width];
+  store(lanes, x);
+  for (int i = 0; i < Float::width; ++i) {
+    uint32_t word;
+    memcpy(&word, &lanes[i], 4);
+    const int32_t exponent = static_cast<int32_t>(word - 0x3f3504f3u) >> 23;  // so that m is in [sqrt(1/2), sqrt(2))
+    word -= static_cast<uint32_t>(exponent) << 23;
+    float m;
+    memcpy(&m, &word, 4);
+    const float t = (m - 1.f) / (m + 1.f), tt = t * t;  // log(m) = 2 artanh(t)
+    lanes[i] = static_cast<float>(exponent) +
+               t * (2.885390082f + tt * (0.961796694f + tt * (0.577078016f + tt * (0.412198583f + tt * 0.320598898f))));
+  }
+  return load(lanes);
+}
 
 PERSE_INLINE Float clamp(Float x, Float low, Float high) { return min(max(x, low), high); }
 

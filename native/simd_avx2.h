@@ -44,6 +44,13 @@ PERSE_INLINE Float load_each(const Row* const* rows, int first) {
   const auto part = [=](int i) { return _mm_load_ps(reinterpret_cast<const float*>(rows[i]) + first); };
   return _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
 }
+PERSE_INLINE Float load_patch(const float* p, int stride) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(p)), _mm_load_ps(p + stride), 1);
+}
+PERSE_INLINE void store_patch(float* p, int stride, Float x) {
+  _mm_store_ps(p, _mm256_castps256_ps128(x.v));
+  _mm_store_ps(p + stride, _mm256_extractf128_ps(x.v, 1));
+}
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return _mm256_permute_ps(a.v, k * 0x55);

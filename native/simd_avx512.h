@@ -40,12 +40,24 @@ PERSE_INLINE Float load_short(const int16_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(p))));
 }
 PERSE_INLINE Float load_column(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+PERSE_INLINE Float join(__m128 a, __m128 b, __m128 c, __m128 d) {
+  __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
+  __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(c), d, 1);
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
 template <typename Row>
 PERSE_INLINE Float load_each(const Row* const* rows, int first) {
   const auto part = [=](int i) { return _mm_load_ps(reinterpret_cast<const float*>(rows[i]) + first); };
-  __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
-  __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(part(2)), part(3), 1);
-  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+  return join(part(0), part(1), part(2), part(3));
+}
+PERSE_INLINE Float load_patch(const float* p, int stride) {
+  return join(_mm_load_ps(p), _mm_load_ps(p + stride), _mm_load_ps(p + 2 * stride), _mm_load_ps(p + 3 * stride));
+}
+PERSE_INLINE void store_patch(float* p, int stride, Float x) {
+  _mm_store_ps(p, _mm512_castps512_ps128(x.v));
+  _mm_store_ps(p + stride, _mm512_extractf32x4_ps(x.v, 1));
+  _mm_store_ps(p + 2 * stride, _mm512_extractf32x4_ps(x.v, 2));
+  _mm_store_ps(p + 3 * stride, _mm512_extractf32x4_ps(x.v, 3));
 }
 template <int k>
 PERSE_INLINE Float spread(Float a) {

@@ -42,15 +42,17 @@ PERSE_DEFINE(Float, select(Mask m, Float a, Float b), m.v[i] ? a.v[i] : b.v[i])
 PERSE_DEFINE(Mask, mask_of(uint32_t bits), (bits >> i) & 1u ? -1 : 0)
 #undef PERSE_DEFINE
 
+PERSE_INLINE void store(float* p, Float x) { PERSE_EACH_LANE p[i] = x.v[i]; }
 template <typename Row>
 PERSE_INLINE Float load_each(const Row* const* rows, int first) {
   return load(reinterpret_cast<const float*>(rows[0]) + first);
 }
+PERSE_INLINE Float load_patch(const float* p, int) { return load(p); }
+PERSE_INLINE void store_patch(float* p, int, Float x) { store(p, x); }
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return a.v[k];
 }
-PERSE_INLINE void store(float* p, Float x) { PERSE_EACH_LANE p[i] = x.v[i]; }
 PERSE_INLINE Float load_any(const float* p) { return load(p); }
 PERSE_INLINE void store_any(float* p, Float x) { store(p, x); }
 PERSE_INLINE Float load_short(const int16_t* p) {

@@ -39,6 +39,8 @@ template <typename Row>
 PERSE_INLINE Float load_each(const Row* const* rows, int first) {
   return _mm_load_ps(reinterpret_cast<const float*>(rows[0]) + first);
 }
+PERSE_INLINE Float load_patch(const float* p, int) { return load(p); }
+PERSE_INLINE void store_patch(float* p, int, Float x) { store(p, x); }
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return _mm_shuffle_ps(a.v, a.v, k * 0x55);

@@ -14,6 +14,9 @@ constexpr int kRows = kTileSize / kBlockRows;          // of blocks
 constexpr int kBlocks = kColumns * kRows;
 constexpr int kTogether = Float::width / kColumns;  // Gaussians whose blocks are found at once: a lane for each column
 constexpr int kBatch = 32;                          // entries of a tile list looked at together
+// Hits whose alphas are computed before any of them is used: an alpha takes dozens of cycles, and a processor that waits
+// for one cannot look far enough ahead to begin many others.
+constexpr int kChunk = 64;
 
 // Pixel centres of the tile, by column and by row, and the left pixel centres of the columns of blocks.
 alignas(64) static const float kPixels[kTileSize] = {.5f, 1.5f, 2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f,

@@ -11,6 +11,7 @@ constexpr int kTileSize = 16;        // pixels a side; a tile is drawn by one th
 constexpr int kBlockWidth = 4;       // pixels; a block, 4 pixels wide, has one pixel for each lane of a vector
 constexpr int kMaxChunk = 8;         // channels blended in one pass
 constexpr int kGradientRow = 16;     // floats in a gradient row: 6 of shape and place, up to 8 channels, 2 unused
+constexpr int kRowsAhead = 32;       // gradient rows to prefetch: those of a Gaussian lie scattered in memory
 constexpr int kPrefetch = 16;        // tile lists are this much longer than used, so that look-ahead stays inside
 
 // The classic 3DGS rules; perse/splat/_reference.py defines the same numbers.
@@ -113,6 +114,13 @@ struct InspectJob {
   int class_count;
 };
 
+// Which gradient rows belong to which Gaussian.
+struct GatherJob {
+  const float* rows;       // [rows, kGradientRow], see backward.h
+  const uint32_t* order;   // [rows + kRowsAhead] the rows by Gaussian
+  const uint32_t* end_of;  // [N] into order: behind the rows of each Gaussian
+};
+
 struct UnprojectJob {
   ProjectJob input;            // records, rects are not used
   const float* gradient_rows;  // [end - begin, kGradientRow], see backward.h
@@ -136,6 +144,8 @@ struct Kernel {
   void (*inspect_tile)(const InspectJob& job, int tile, const Trace& trace);
   // Writes a gradient row for each Gaussian drawn in the tile; passes after the first add to what is there.
   void (*backward_tile[3])(const TileJob& job, int tile, const Trace& trace, float* rows);
+  // Writes the sum of the rows of each Gaussian of [begin, end) to sums[end - begin][kGradientRow].
+  void (*gather)(const GatherJob& job, int begin, int end, float* sums);
   // Gradient rows to gradients of the inputs, for Gaussians [begin, end). If camera_sums is not null, adds to it
   // the gradient of viewmat's upper three rows [12] and of fx, fy, cx, cy [4].
   void (*unproject)(const UnprojectJob& job, int begin, int end, double* camera_sums);
