@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import random
 import re
+from collections import Counter
 from functools import cache
 
 from perse.dataset._vocabulary_table import Axis, Table
@@ -18,6 +19,10 @@ from perse.dataset.records import Attribute
 from perse.errors import PerseError
 
 __all__ = ["Vocabulary", "demo_attributes"]
+
+
+SPREAD_AMONG = 64
+"""How many prompts :meth:`Vocabulary.spread` chooses the next one among."""
 
 
 class Vocabulary:
@@ -53,9 +58,21 @@ class Vocabulary:
         return every[random.Random(f"{category}/{seed}").randrange(len(every))]
 
     def spread(self, category: str, count: int, seed: int) -> list[Attribute]:
-        """`count` different ones of :meth:`all` in a random order, or as many as there are."""
-        every = self.all(category)
-        return random.Random(f"{category}/{seed}").sample(every, min(count, len(every)))
+        """`count` different ones of :meth:`all`, or as many as there are; every word about equally often.
+
+        In a random order, each the least used in its words among a few drawn at random.
+        """
+        waiting = list(self.all(category))
+        random.Random(f"{category}/{seed}").shuffle(waiting)
+        used: Counter[str] = Counter()
+        chosen = []
+        for _ in range(min(count, len(waiting))):
+            few = waiting[:SPREAD_AMONG]
+            best = min(range(len(few)), key=lambda k: max(used[word] for word in few[k].adjectives))
+            attribute = waiting.pop(best)
+            used.update(attribute.adjectives)
+            chosen.append(attribute)
+        return chosen
 
     def all(self, category: str) -> tuple[Attribute, ...]:
         """Every attribute of a category that the studio draws, in a fixed order, each once."""
