@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from perse.dataset import Attribute, Edited, Frame, Motion, Portrait, SubjectPoints, to_uint8
+from perse.dataset import Attribute, Edited, Frame, Motion, Portrait, SubjectPoints, check_category, to_uint8
 from perse.errors import PerseError
 from perse.splat import Camera
 from perse.studio.lift import lift
@@ -59,6 +61,58 @@ class StudioEditor:
 
             parts.apply_all(puppet, attributes, seed)
         return self.edited(portrait, puppet, attributes, seed)
+
+    def import_edit(
+        self,
+        portrait: Portrait,
+        picture: str | Path | np.ndarray | Tensor,
+        *,
+        category: str | None = None,
+        mask: np.ndarray | Tensor | None = None,
+        prompt: str = "",
+    ) -> Edited:
+        """Lift what an edited picture of this portrait changed onto the person's puppet.
+
+        Args:
+            portrait: the person.
+            picture: the edited photo, a file or an image [H, W, 3]: the portrait's crop at any size, or the photo.
+            category: what was edited; it limits where changes are looked for and names the part. None: anything.
+            mask: M_edit [S, S] in the portrait's frame; None: where the picture differs.
+            prompt: what to call the edit ("a person with ..."); needs a category.
+
+        Raises:
+            PerseError: an unreadable picture, one that is no edit of this photo, or one without a difference.
+        """
+        from perse.studio import importing
+        from perse.studio.transplant import transplant
+
+        if category is not None:
+            check_category(category)
+        base = self.puppet(portrait)
+        image, points, reach = importing.aligned(portrait, picture)
+        if mask is None:
+            region = importing.edit_mask(portrait, image, reach, category)
+        else:
+            region = importing.check_mask(mask, portrait)
+            importing.check_rest(portrait, image, reach, region)
+        shown = importing.edited_portrait(portrait, image, points, region, category)
+        puppet = transplant(base, lift(shown, base.head), region, category)
+        attributes = () if category is None else (Attribute(category, prompt or f"an imported {category}"),)
+        return self.edited(portrait, puppet, attributes)
+
+    def carry(self, portrait: Portrait, other: Portrait, category: str, *, prompt: str = "") -> Edited:
+        """Give the person a part of another person's photo (:func:`perse.capture.capture` makes ``other``).
+
+        Raises:
+            PerseError: unknown category, or the other photo does not show that part.
+        """
+        from perse.studio.carry import carry
+
+        check_category(category)
+        base = self.puppet(portrait)
+        puppet = carry(base, lift(other, base.head), category)
+        attribute = Attribute(category, prompt or f"the {category} of {other.name}")
+        return self.edited(portrait, puppet, (attribute,))
 
     def edited(
         self, portrait: Portrait, puppet: Puppet, attributes: Sequence[Attribute] = (), seed: int = 0
