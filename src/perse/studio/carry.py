@@ -32,7 +32,8 @@ WORN_GROUPS = {
 """What the lift calls things that are worn, by the category they may be."""
 NEIGHBOURS = 24
 """Skin vertices that carry a point together."""
-MIN_GAUSSIANS = 200
+MIN_GAUSSIANS = 100
+"""Fewer are crumbs of a segmentation, not a part."""
 
 
 def carry(puppet: Puppet, donor: Puppet, category: str) -> Puppet:
@@ -240,7 +241,7 @@ def _as_on(puppet: Puppet, donor: Puppet, weight: Tensor) -> SurfaceDiscs:
 
 def _worn(puppet: Puppet, donor: Puppet, category: str) -> None:
     names = [name for name in WORN_GROUPS[category] if name in donor.groups and len(donor.groups[name])]
-    if sum(len(donor.groups[name]) for name in names) < MIN_GAUSSIANS // 4:
+    if sum(len(donor.groups[name]) for name in names) < MIN_GAUSSIANS:
         raise PerseError(f"{donor.portrait.name}: the photo shows no {category} to carry over.")
     way = _Way(donor, puppet)
     for name in names:
