@@ -13,10 +13,10 @@ from perse.avatar.codes import Codes, Look
 from perse.avatar.model import AvatarModel
 from perse.avatar.posing import Canonical
 from perse.avatar.subjects import LearnedSubject, Wardrobe
-from perse.dataset import CATEGORIES, LABELS, Attribute
+from perse.dataset import CATEGORIES, Attribute
 from perse.errors import PerseError
 from perse.head import Head, open_head
-from perse.splat import Camera, Gaussians, rasterize
+from perse.splat import Camera, Gaussians, render
 
 FRAMES_AT_ONCE = 8
 """Frames posed together; bounds the memory of long renders."""
@@ -188,20 +188,16 @@ class Avatar:
             1.0 if background is None else background, dtype=torch.float32, device=self.device
         ).expand(3)
         canonical = self.canonical(look)
-        extra = torch.nn.functional.one_hot(canonical.labels.long(), len(LABELS)).float() if labels else None
-        images, alphas = [], []
+        drawn = []
         for start in range(0, len(expr), FRAMES_AT_ONCE):
             part = slice(start, start + FRAMES_AT_ONCE)
             view = camera if camera.viewmat.ndim == 2 else replace(camera, viewmat=camera.viewmat[part])
             posed = self.model.pose(canonical, expr[part], pose[part])
-            image, alpha = rasterize(posed, view, color, extra)
-            images.append(image)
-            alphas.append(alpha)
-        image, alpha = torch.cat(images), torch.cat(alphas)
+            drawn.append(render(posed, view, color, labels=canonical.labels if labels else None))
         return Rendering(
-            rgb=image[..., :3].clamp(0, 1),
-            alpha=alpha.clamp(0, 1),
-            labels=_label_of(image[..., 3:], alpha) if labels else None,
+            rgb=torch.cat([part.image for part in drawn]).clamp(0, 1),
+            alpha=torch.cat([part.alpha for part in drawn]).clamp(0, 1),
+            labels=torch.cat([part.labels for part in drawn]) if labels else None,
         )
 
     def _motion(self, expr: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,13 +228,6 @@ class Avatar:
         from perse.avatar.storage import load_avatar
 
         return load_avatar(Path(folder), device)
-
-
-def _label_of(shares: Tensor, alpha: Tensor) -> Tensor:
-    """Label that covers most of a pixel: shares [F, H, W, L] of every label -> [F, H, W] uint8."""
-    shares = shares.clone()
-    shares[..., 0] += 1 - alpha  # background
-    return shares.argmax(-1).to(torch.uint8)
 
 
 __all__ = ["CATEGORIES", "Attribute", "Avatar", "Codes", "Look", "Rendering"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from perse.dataset import LABELS, Portrait, SubjectPoints
 from perse.head import PARTS, Head, pose_transforms, vertex_normals
-from perse.splat import Camera, Gaussians, rasterize
+from perse.splat import Camera, Gaussians, render
 from perse.studio._geometry import (
     luminance,
     matrix_to_quat,
@@ -375,14 +375,9 @@ def draw(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rasterize labelled Gaussians: image [H, W, 3], alpha [H, W], labels [H, W] uint8."""
     background = torch.ones(3) if background is None else background
-    present = torch.unique(labels)
-    one_hot = (labels[:, None] == present).to(torch.float32)  # [N, C]
-    over = torch.cat([background, torch.zeros(len(present))])
     with torch.no_grad():
-        image, alpha = rasterize(gaussians, camera, background=over, extra=one_hot)
-    shares = torch.cat([1 - alpha[..., None], image[..., 3:]], dim=-1)  # background first
-    codes = torch.cat([torch.zeros(1, dtype=torch.uint8), present.to(torch.uint8)])
-    return image[..., :3].clamp(0, 1), alpha, codes[shares.argmax(-1)]
+        drawn = render(gaussians, camera, background, labels=labels)
+    return drawn.image.clamp(0, 1), drawn.alpha, drawn.labels
 
 
 def label_code(name: str) -> int:
