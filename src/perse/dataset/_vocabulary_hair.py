@@ -65,6 +65,7 @@ HAIR = Table(
             "coily",
             f"slicked-back, spiky, {_PARTED}, {_FRINGES}, {_TIED}, mohawk, undercut, ombre, highlighted",
         ),
+        clash("coily", "chin-length, very long"),
         clash("curly", "spiky, slicked-back, braid, braids, mohawk, top knot, low bun"),
         clash("wavy", "spiky, mohawk"),
         clash(

@@ -13,7 +13,7 @@ HAIR: dict[str, RGB] = {
     "chestnut": (0.36, 0.165, 0.085),
     "dark blond": (0.53, 0.40, 0.255),
     "blond": (0.66, 0.52, 0.34),
-    "strawberry blond": (0.70, 0.42, 0.25),
+    "strawberry blond": (0.74, 0.52, 0.34),
     "platinum": (0.86, 0.80, 0.67),
     "red": (0.43, 0.165, 0.085),
     "ginger": (0.60, 0.27, 0.11),

@@ -25,6 +25,8 @@ from perse.studio.regions import IBUG68
 Array = NDArray[np.float64]
 SKIN = PARTS.index("skin")
 ROOT, NECK, JAW = 0, 1, 2
+CHEST = -0.22
+"""y in metres of the middle of the chest."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,7 @@ class Sitter:
         for group in clothes_groups(self.puppet):
             means = group.means.numpy().astype(float)[::7]
             facing = quat_axis(group.quats.numpy().astype(float)[::7], 2)
-            out = means - self.rest.mean(0)
-            out[:, 1] = 0.02  # clothes face outwards and a little up
+            out = means - [0.0, CHEST, -0.03]  # clothes face outwards, on the shoulders upwards
             points.append(means)
             normals.append(facing * np.sign((facing * out).sum(1, keepdims=True) + 1e-12))
         return Body(np.concatenate(points), np.concatenate(normals))

@@ -117,36 +117,6 @@ def resample(strands: Array, points: int) -> Array:
     return curve(np.linspace(0, 1, points))
 
 
-def arc_length(strands: Array) -> Array:
-    """Metres from the root [S, M]."""
-    step = np.linalg.norm(strands[:, 1:] - strands[:, :-1], axis=2)
-    return np.concatenate([np.zeros((len(strands), 1)), np.cumsum(step, 1)], 1)
-
-
-def helix(
-    strands: Array, radius: Array, pitch: Array, phase: Array, flat: float = 1.0
-) -> tuple[Array, Array]:
-    """Wind polylines [S, M, 3] into helices around themselves.
-
-    ``radius`` [S, M] metres, ``pitch`` [S] metres a turn, ``phase`` [S] radians; ``flat`` < 1 squashes the
-    helix towards a wave in one plane. Returns the strands and the unit directions [S, M, 3] from the axis.
-    """
-    tangent = unit(np.gradient(strands, axis=1))
-    first = unit(np.cross(tangent, np.array([0.3, 0.1, 1.0])))
-    second = np.cross(tangent, first)
-    angle = 2 * np.pi * arc_length(strands) / pitch[:, None] + phase[:, None]
-    direction = np.cos(angle)[..., None] * first + flat * np.sin(angle)[..., None] * second
-    return strands + radius[..., None] * direction, direction
-
-
-def frizz(strands: Array, amount: float, rng: np.random.Generator) -> Array:
-    """Small random bends, none at the root; ``amount`` in metres at the tip."""
-    noise = rng.normal(0, 1, strands.shape)
-    noise = np.cumsum(noise, 1) / np.sqrt(np.arange(1, strands.shape[1] + 1))[None, :, None]
-    along = np.linspace(0, 1, strands.shape[1])[None, :, None]
-    return strands + noise * amount * along
-
-
 def rooted(
     puppet: Puppet, segments: Segments, roots: Roots, colours: Array, opacity: float, label: str
 ) -> Rooted:

@@ -7,6 +7,7 @@ let down their hair instead of dissolving.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -98,7 +99,7 @@ def _chosen(
 def _group(sitter: Sitter, hair: Hair, scalp: Scalp, present: Array, colour: Array) -> Skinned:
     """The strands as a group: they turn with the head, and rest on the shoulders below the neck."""
     segments = hair.segments
-    on_head = smoothstep(segments.means[:, 1], -0.14, -0.04)
+    on_head = smoothstep(segments.means[:, 1], -0.17, -0.035)
     weights = np.zeros((len(on_head), 5))
     weights[:, NECK], weights[:, ROOT] = on_head, 1 - on_head
     tip = (1 - 0.4 * smoothstep(segments.along, 0.75, 1.0)) * (0.5 + 0.5 * scalp.inside)[segments.strand]
@@ -114,7 +115,7 @@ def _group(sitter: Sitter, hair: Hair, scalp: Scalp, present: Array, colour: Arr
 
 
 def _undercoat(sitter: Sitter, params: HairParams) -> None:
-    """Tint the scalp like shaded roots, so that no bare skin shines through; less at the parting."""
+    """Tint the scalp like shaded roots, so that no bare skin shines through; less at the parting. It is hair then."""
     skin = sitter.puppet.groups.get("skin")
     if not isinstance(skin, SurfaceDiscs):
         return
@@ -129,4 +130,9 @@ def _undercoat(sitter: Sitter, params: HairParams) -> None:
     base = np.array([params.red, params.green, params.blue])
     deep = 0.42 - 0.20 * smoothstep(params.length, 0.01, 0.05)
     colour = (base**GAMMA * deep * sitter.exposure) ** (1 / GAMMA)
-    tint_skin(sitter, np.clip(strength, 0, 1), colour)
+    strength = np.clip(strength, 0, 1)
+    tint_skin(sitter, strength, colour)
+    skin = sitter.puppet.groups["skin"]
+    covered = torch.from_numpy(strength > 0.4)
+    labels = torch.where(covered, torch.tensor(label_code("hair"), dtype=torch.uint8), skin.labels)
+    sitter.puppet.add("skin", replace(skin, labels=labels))

@@ -24,7 +24,6 @@ def loose(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, length: 
     closed = fringe * (1 - params.fringe_open)
     guard = FaceGuard(sitter, 0.024 * (0.65 * of_lock + 0.35 * chance[:, CLEAR]) - 0.004, 1 - closed)
     swept = np.maximum(abs(params.fringe_sweep), params.fringe_open)
-    bend = params.gravity * (1 - fringe) + (0.55 - 0.40 * swept) * fringe
     top = smoothstep(roots.template[:, 1], sitter.brow_y + 0.02, sitter.brow_y + 0.06)
     cling = params.cling * (1 - 0.9 * top)
     inward = unit(roots.points * [1.0, 0.0, 1.0])
@@ -34,7 +33,8 @@ def loose(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, length: 
     stray = params.spread * np.stack([np.cos(spin), 0 * spin, np.sin(spin)], 1)
     for k in range(STEPS):
         along = (k + 0.5) / STEPS
-        weight = bend * (0.7 + 0.6 * along)
+        of_fringe = 0.65 * (1 - swept * (1 - min(1.4 * along, 1.0)))  # swept aside first, then hanging
+        weight = params.gravity * (0.7 + 0.6 * along) * (1 - fringe) + of_fringe * fringe
         direction = direction + weight[:, None] * DOWN * stride / 0.0125
         direction += (
             wander(at, seed * 131 + 20 + k // 5, 40.0) * params.unruly * np.minimum(stride / 0.01, 1.0)
@@ -58,12 +58,14 @@ def _combed(sitter: Sitter, params: HairParams, scalp: Scalp, fringe: Array, see
     top = smoothstep(t[:, 1], sitter.brow_y + 0.010, sitter.brow_y + 0.065)
     front = smoothstep(t[:, 2], 0.0, 0.08)
     away = off_parting(params, t)
-    spin = 2 * np.pi * scalp.chance[:, CLEAR, None] + [0.0, np.pi / 2]
-    away += 0.0016 * np.cos(spin)  # no strand stays undecided on the parting
+    spin = (
+        2 * np.pi * scalp.chance[:, CLEAR]
+    )  # no strand stays undecided on the parting, or falls forward from it
+    away += np.stack([0.0016 * np.cos(spin), -0.0005 * np.abs(np.sin(spin))], 1)
     away = away / (np.linalg.norm(away, axis=1, keepdims=True) + 0.0004)
     flow = np.stack([away[:, 0], np.zeros(len(t)), away[:, 1] - params.back], 1)
     hangs = (1 - top) * (1 - 0.75 * np.clip(params.back, 0, 1) * front)
-    flow[:, 1] -= 1.3 * hangs
+    flow[:, 1] -= 1.3 * hangs * (1 - 0.85 * front * params.part * (1 - np.abs(normals[:, 0])))
     flow[:, 2] -= 0.35 * (1 - top) * front * params.part
     forward = np.stack(
         [

@@ -18,38 +18,34 @@ def colours(sitter: Sitter, params: HairParams, scalp: Scalp, hair: Hair, densit
     """sRGB [N, 3] of Gaussians of hair in the photo's light."""
     segments = hair.segments
     albedo = _albedo(params, scalp, hair) ** GAMMA  # linear from here on
-    open_ = self_shadow(sitter, segments.means, density, strength=0.13)[:, None]
-    outward = _outward(sitter, segments.means, density)
+    pale = smoothstep(albedo.mean(1, keepdims=True), 0.03, 0.5)  # pale hair passes light on
+    reached = self_shadow(sitter, segments.means, density, strength=0.13)[:, None]  # 0 deep inside, 1 outside
+    outward = _outward(segments.means, density)
     normal = unit(outward + 0.9 * hair.round + 1e-6)
-    shade = (sitter.shade(normal, 0.40, 1.35) ** GAMMA)[:, None]
-    shine = _sine(segments.tangents, sitter.light)[:, None]
-    diffuse = shade * (0.35 + 0.65 * shine) * (0.55 + 0.45 * open_)
-    cavity = smoothstep((hair.round * outward).sum(1), -0.9, 0.75)[:, None]  # the far side of a lock or curl
-    light = smoothstep(albedo.mean(1, keepdims=True), 0.03, 0.5)  # light hair passes light on
-    occluded = (
-        (0.10 + 0.25 * light + (0.90 - 0.25 * light) * open_)
-        * (0.42 + 0.28 * light + (0.72 - 0.34 * light) * cavity)
-        * (1 - 0.35 * (1 - smoothstep(segments.along, 0.0, 0.30))[:, None])
+    lock_side = smoothstep((hair.round * outward).sum(1), -0.9, 0.75)[:, None]  # 0 on a lock's far side
+    near_root = 1 - smoothstep(segments.along, 0.0, 0.30)[:, None]
+
+    shade = (sitter.shade(normal, 0.52, 1.35) ** GAMMA)[:, None] * (0.55 + 0.45 * reached)
+    matt = shade * (0.35 + 0.65 * _sine(segments.tangents, sitter.light)[:, None])
+    matt = (
+        matt * _between(0.10 + 0.25 * pale, reached) * (0.42 + 0.28 * pale + (0.72 - 0.34 * pale) * lock_side)
     )
-    tint = np.power(
-        np.clip(albedo, 1e-4, 1), 0.55 * (1 - open_)
-    )  # light that passed other hair takes its colour
-    body = albedo * diffuse * occluded * tint * (1.15 + 0.35 * light)
-    shift = (scalp.chance[:, SHIFT] - 0.5 + 0.6 * (scalp.chance[scalp.leaders[2], SHIFT] - 0.5))[
-        segments.strand
-    ]
-    surface, inside = _highlights(sitter, segments.tangents, shift)
+    matt = matt * (1 - 0.35 * near_root) * (1.15 + 0.35 * pale)
+    passed = np.power(albedo, 0.55 * (1 - reached))  # light that came through other hair has its colour
+
     facing = smoothstep(normal @ unit(sitter.light + sitter.view), -0.15, 0.75)[:, None]
-    seen = open_**1.5 * facing * cavity * params.gloss
-    coloured = np.power(np.clip(albedo, 1e-4, 1), 0.75)
-    sheen = _sine(segments.tangents, unit(sitter.light + sitter.view))[:, None] ** 10
-    gloss = seen * (
-        0.022 * sheen
-        + 0.15 * surface * np.power(np.clip(albedo, 1e-4, 1), 0.18) * 1.5
-        + 0.42 * inside * coloured
-    )
-    exposure = sitter.exposure**GAMMA
-    return np.clip((body + gloss) * exposure, 0, 1) ** (1 / GAMMA)
+    seen = reached**1.5 * facing * lock_side * params.gloss
+    lean = scalp.chance[:, SHIFT] - 0.5 + 0.6 * (scalp.chance[scalp.leaders[2], SHIFT] - 0.5)
+    surface, inside, sheen = _highlights(sitter, segments.tangents, 0.35 * lean[segments.strand])
+    gloss = 0.022 * sheen + 0.225 * surface * np.power(albedo, 0.18) + 0.42 * inside * np.power(albedo, 0.75)
+
+    lit = (albedo * matt * passed + seen * gloss) * sitter.exposure**GAMMA
+    return np.clip(lit, 0, 1) ** (1 / GAMMA)
+
+
+def _between(low: Array, share: Array) -> Array:
+    """``low`` where ``share`` is 0, 1 where it is 1."""
+    return low + (1 - low) * share
 
 
 def _albedo(params: HairParams, scalp: Scalp, hair: Hair) -> Array:
@@ -75,22 +71,24 @@ def _albedo(params: HairParams, scalp: Scalp, hair: Hair) -> Array:
     )
 
 
-def _outward(sitter: Sitter, points: Array, density: Density) -> Array:
-    """Unit directions [N, 3] out of the mass of hair."""
+def _outward(points: Array, density: Density) -> Array:
+    """Unit directions [N, 3] out of the mass of hair, and somewhat out of the head."""
     smooth = ndimage.gaussian_filter(density.values, 2.2)
     at = ((points - density.origin) / density.cell - 0.5).T
     slope = [ndimage.map_coordinates(g, at, order=1, mode="nearest") for g in np.gradient(smooth)]
-    from_head = unit(points * [1.0, 0.6, 1.0])
-    return unit(-unit(np.stack(slope, 1)) + 0.7 * from_head)
+    return unit(0.7 * unit(points * [1.0, 0.6, 1.0]) - unit(np.stack(slope, 1)))
 
 
-def _highlights(sitter: Sitter, tangents: Array, shift: Array) -> tuple[Array, Array]:
-    """The white highlight of the strands' surface and the coloured one from inside, [N, 1] each (Kajiya-Kay)."""
+def _highlights(sitter: Sitter, tangents: Array, lean: Array) -> tuple[Array, Array, Array]:
+    """Highlights [N, 1] each (Kajiya-Kay): the strands' white surface, from inside them, and a wide sheen.
+
+    The scales of a strand lean towards its tip, so the surface's highlight lies nearer the root and the inner one
+    nearer the tip; ``lean`` [N] differs between strands, which breaks both up.
+    """
     half = unit(sitter.light + sitter.view)
-    lean = shift[:, None] * 0.35
-    surface = _sine(unit(tangents + (0.10 + lean) * half), half) ** 90
-    inside = _sine(unit(tangents + (lean - 0.16) * half), half) ** 22
-    return surface[:, None], inside[:, None]
+    surface = _sine(unit(tangents + (0.10 + lean)[:, None] * half), half) ** 90
+    inside = _sine(unit(tangents + (lean - 0.16)[:, None] * half), half) ** 22
+    return surface[:, None], inside[:, None], _sine(tangents, half)[:, None] ** 10
 
 
 def _sine(tangents: Array, direction: Array) -> Array:

@@ -104,11 +104,14 @@ def scalp_density(sitter: Sitter, points: Array, soft: float = 0.016) -> Array:
     scalp = regions_mask(lambda p: sitter.puppet.regions.scalp(p, soft))(moved)
     tragus = sitter.marks[454]
     x, y, z = np.abs(moved[:, 0]), moved[:, 1], moved[:, 2]
-    burn = smoothstep(y, tragus[1] - 0.006, tragus[1] + 0.012)
+    burn = smoothstep(y, tragus[1] - 0.002, tragus[1] + 0.016)
     burn *= 1 - smoothstep(y, sitter.eye[1] + 0.02, sitter.eye[1] + 0.04)
-    burn *= smoothstep(z, tragus[2] + 0.001, tragus[2] + 0.006)
-    burn *= 1 - smoothstep(z, tragus[2] + 0.010, tragus[2] + 0.026)
-    return np.maximum(scalp, 0.8 * burn * (x > 0.045))
+    burn *= smoothstep(z, tragus[2] - 0.007, tragus[2] - 0.001)
+    burn *= 1 - smoothstep(z, tragus[2] + 0.004, tragus[2] + 0.022)
+    nape = smoothstep(y, sitter.eye[1] - 0.072, sitter.eye[1] - 0.054) * (1 - smoothstep(x, 0.022, 0.056))
+    nape *= 1 - smoothstep(z, -0.05, -0.03)
+    sparse = 0.7 if soft < 0.02 else 0.4
+    return np.maximum(scalp, np.maximum(sparse * burn * (x > 0.045), nape))
 
 
 def presence(sitter: Sitter, params: HairParams, template: Array) -> Array:
@@ -122,7 +125,8 @@ def presence(sitter: Sitter, params: HairParams, template: Array) -> Array:
     ) * (y > sitter.eye[1] + 0.02)
     island = smoothstep(y, sitter.brow_y + 0.028, sitter.brow_y + 0.052)
     kept *= 1 - params.crown * island
-    burn = (1 - smoothstep(y, sitter.eye[1] + 0.002, sitter.eye[1] + 0.016)) * smoothstep(z, 0.0, 0.02)
+    above = y - sitter.eye[1] - 0.024 * smoothstep(z, 0.0, 0.055) - 0.002 * wander(template, 13, 250.0)[:, 0]
+    burn = (1 - smoothstep(above, 0.002, 0.022)) * smoothstep(z, -0.010, 0.004)
     kept *= 1 - 0.97 * params.tied * burn
     off = np.linalg.norm(off_parting(params, template), axis=1)
     bare = 1 - smoothstep(off, 0.0004, 0.0022)
@@ -152,7 +156,11 @@ def fringe_of(sitter: Sitter, params: HairParams, template: Array) -> Array:
     front = smoothstep(template[:, 2] - _front_edge(template), -reach - 0.008, -reach)
     wide = 1 - smoothstep(np.abs(template[:, 0]), 0.050, 0.058)
     high = smoothstep(template[:, 1], sitter.brow_y + 0.012, sitter.brow_y + 0.022)
-    return params.fringe * front * wide * high
+    beyond = smoothstep((template[:, 0] - params.part_x) * -np.sign(params.fringe_sweep), -0.003, 0.003)
+    swept = (
+        1 - abs(params.fringe_sweep) * beyond
+    )  # hair on the other side of the parting is not swept across it
+    return params.fringe * front * wide * high * np.clip(swept * 1.12 - 0.12, 0, 1)
 
 
 def lengths(sitter: Sitter, params: HairParams, scalp: Scalp) -> Array:

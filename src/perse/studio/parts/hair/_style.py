@@ -125,6 +125,8 @@ def gaussians(
     owner = strand[starts]
     deep = (1 - scalp.chance[:, LAYER]) ** 1.5
     width = params.width * (1 + params.fill * deep * scalp.inside) * (0.6 + 0.4 * scalp.inside)
+    length = np.linalg.norm(np.diff(strands, axis=1), axis=2).sum(1)
+    width = width * (0.5 + 0.5 * smoothstep(length, 0.002, 0.012))
     width = width * (1 - 0.4 * (scalp.chance[:, STRAY] > 1 - params.flyaway))
     width = width / np.sqrt(min(detail, 1.0)) * np.sqrt(present)
     middle = (t[starts] + t[starts + 1]) / 2

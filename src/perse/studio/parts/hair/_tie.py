@@ -60,7 +60,7 @@ def tied_share(sitter: Sitter, params: HairParams, scalp: Scalp) -> Array:
     """0..1 how far each strand [N] is drawn to a tie; of half-tied hair only the upper strands are."""
     upper = smoothstep(scalp.roots.template[:, 1], sitter.eye[1] + 0.045, sitter.eye[1] + 0.060)
     fringe = fringe_of(sitter, params, scalp.roots.template)
-    return params.tied * (1 - params.half * (1 - upper)) * (1 - fringe)
+    return params.tied * (1 - params.half * (1 - upper)) * (1 - smoothstep(fringe, 0.35, 0.6))
 
 
 def _disc(chance: Array) -> Array:
@@ -112,7 +112,7 @@ class _Tail:
         direction = self.out + np.array([0.25 * sign * params.pair, 0.15, 0.0])
         at, line = self.tie, [self.tie]
         for _ in range(self.STEPS):
-            direction = unit(direction + np.array([0.0, -0.38, 0.28 * params.pair]) * stride / 0.008)
+            direction = unit(direction + np.array([0.0, -0.55, 0.30 * params.pair]) * stride / 0.008)
             target = body.push_out((at + direction * stride)[None], 0.018)[0]
             direction = unit(target - at)
             at = at + direction * stride
@@ -129,8 +129,8 @@ class _Tail:
         second = np.cross(self.out, first)
         share = run / max(self.params.tail, 1e-6)
         turn = 2 * np.pi * 2.4 * share
-        wide = 0.021 * (1 - 0.45 * share) * smoothstep(share, 0.0, 0.06)
-        high = 0.010 + 0.020 * share
+        wide = 0.024 * (1 - 0.45 * share) * smoothstep(share, 0.0, 0.06)
+        high = 0.006 + 0.022 * share
         ring = np.cos(turn)[:, None] * first + np.sin(turn)[:, None] * second
         return self.tie + ring * wide[:, None] + self.out * high[:, None]
 
@@ -146,7 +146,7 @@ class _Tail:
         share = run / max(params.tail, 1e-6)
         swell = smoothstep(run, 0.0, 0.05)
         loose = TIE_RADIUS + 0.013 * swell * (1 - 0.55 * share)
-        wound = 0.013 + 0.006 * swell
+        wound = 0.013 + 0.008 * swell
         radius = loose * (1 - params.bun) + wound * params.bun
         plait = params.braid * smoothstep(run, 0.005, 0.025)
         third = np.floor(chance[:, PLAIT] * 3)[:, None] * 2 * np.pi / 3

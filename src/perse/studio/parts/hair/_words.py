@@ -18,7 +18,7 @@ LENGTHS: dict[str, HairParams] = {
     "short": HairParams(
         length=0.054, sides=0.22, side_height=0.062, side_soft=0.085, edge=0.62, lift=0.50, volume=0.006,
         gravity=0.22, part=0.6, part_x=0.030, back=0.45, clump_big=0.25, clump=0.45, clump_fine=0.5, unruly=0.10,
-        width=0.00036, cling=0.22,
+        width=0.00036, cling=0.22, flyaway=0.008,
     ),
     "ear-length": HairParams(
         length=0.13, ends=0.060, lift=0.34, volume=0.012, gravity=0.42, part=0.8, part_x=0.016, turn=0.12,
@@ -48,17 +48,19 @@ def _curly(style: HairParams) -> HairParams:
         clump=0.90, clump_fine=0.2, volume=style.volume * 1.45 + 0.002, lift=min(style.lift * (1.1 + 0.3 * long), 0.6),
         part=style.part * (1.0 if style.length > 0.2 else 0.4), turn=0.0,
         length=style.length * (1.12 if style.length < 0.1 else 1.0), sides=min(1.0, style.sides * 1.5),
-        spread=0.05 + 0.14 * long, gravity=style.gravity * 0.85, flyaway=0.008, cling=style.cling * 0.6,
+        spread=0.05 + 0.08 * long, gravity=style.gravity * 0.85, flyaway=0.008, cling=style.cling * 0.6,
         width=0.00052, fill=2.0,
     )  # fmt: skip
 
 
 def _coily(style: HairParams) -> HairParams:
+    long = style.length >= 0.1
     return style.but(
         curl=0.0032, pitch=0.0115, flatness=1.0, clump_big=0.15, clump=0.55, clump_fine=0.85, unruly=0.14,
-        volume=style.volume * 2.0 + 0.008, lift=0.9, turn=0.0, length=min(style.length * 0.75 + 0.01, 0.20),
-        gravity=style.gravity * 0.35, cling=style.cling * 0.2, width=0.00058, fill=2.6, flyaway=0.06,
-        part=style.part * 0.3, sides=min(1.0, style.sides * 1.6),
+        volume=style.volume * 2.0 + 0.008, lift=0.9, turn=0.0, cling=style.cling * 0.2, flyaway=0.06,
+        length=0.03 + 0.34 * style.length if long else style.length,
+        gravity=style.gravity * (0.35 if style.length < 0.2 else 0.6),
+        width=0.00058, fill=2.6, part=style.part * 0.3, sides=min(1.0, style.sides * 1.6),
     )  # fmt: skip
 
 
