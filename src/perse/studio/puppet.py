@@ -36,6 +36,12 @@ PHOTO_HAIR = ("hair", "hair_inner", "hair_back", "hair_rim", "hair_edge", "hair_
 """Groups that hold the hair of the photo."""
 PHOTO_CLOTHES = ("clothes", "clothes_back", "clothes_under")
 """Groups that hold the clothes of the photo."""
+PHOTO_WORN = {
+    "hair": ("worn_hat", "worn_hat_back"),
+    "hat": ("worn_hat", "worn_hat_back"),
+    "earrings": ("trinkets",),
+}
+"""Groups that hold what the photo's person wears on the head, by the category of the edit that takes it off."""
 EYE_PARTS = (PARTS.index("left_eye"), PARTS.index("right_eye"))
 EYE_SINK = 0.003
 """Metres an eyeball moves back as its lids close."""

@@ -14,7 +14,7 @@ from perse.dataset import Attribute
 from perse.dataset.labels import CATEGORIES
 from perse.errors import PerseError
 from perse.studio.parts._params import Params
-from perse.studio.puppet import Puppet
+from perse.studio.puppet import PHOTO_WORN, Puppet
 
 __all__ = ["ORDER", "Params", "absent", "apply", "apply_all", "build", "params_of"]
 
@@ -31,7 +31,9 @@ def apply(puppet: Puppet, attribute: Attribute, seed: int, *, detail: float = 1.
     Raises:
         PerseError: the category is unknown.
     """
-    _module(attribute.category).apply(puppet, attribute.adjectives, seed, detail)
+    module = _module(attribute.category)
+    _take_off(puppet, attribute.category)
+    module.apply(puppet, attribute.adjectives, seed, detail)
 
 
 def apply_all(puppet: Puppet, attributes: Iterable[Attribute], seed: int, *, detail: float = 1.0) -> None:
@@ -53,7 +55,14 @@ def absent(params: Params, category: str) -> Params | None:
 
 def build(puppet: Puppet, category: str, params: Any, seed: int, *, detail: float = 1.0) -> None:
     """Change a puppet as parameters say (a look between two attributes, for instance)."""
-    _module(category).build(puppet, params, seed, detail)
+    module = _module(category)
+    _take_off(puppet, category)
+    module.build(puppet, params, seed, detail)
+
+
+def _take_off(puppet: Puppet, category: str) -> None:
+    """Remove what the photo shows worn where the edit goes: the hat for a hat or new hair, earrings for earrings."""
+    puppet.remove(*PHOTO_WORN.get(category, ()))
 
 
 def _module(category: str) -> ModuleType:
