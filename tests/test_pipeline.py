@@ -15,9 +15,10 @@ from perse._build_folder import BuildFolder
 from perse.capture import capture
 from perse.dataset import Motion, Portrait, default_motion, demo_attributes
 from perse.errors import PerseError
-from perse.frames import PHOTO_TURNS, select_frames, with_photo_frames
+from perse.frames import MOUTH_TURNS, PHOTO_TURNS, select_frames, with_open_mouth, with_photo_frames
 from perse.generate import generate
 from perse.pipeline import SCALES, BuildConfig, build, subjects_of
+from perse.splat import Camera
 
 SETTINGS = {"preset": "tiny", "seed": 0}
 
@@ -122,7 +123,9 @@ def test_the_photos_own_face_is_taught_and_not_held_out():
     """If this fails, the avatar never sees the expression that its likeness is judged by."""
     motion = default_motion().select(range(3))
     expr, pose = torch.linspace(-1, 1, 50), torch.linspace(0, 0.1, 15)
-    longer = with_photo_frames(motion, SimpleNamespace(expr=expr, pose=pose))
+    longer = with_photo_frames(
+        motion, SimpleNamespace(expr=expr, pose=pose, camera=Camera(torch.eye(4), torch.eye(3), 8, 8))
+    )
     assert len(longer) == 3 + len(PHOTO_TURNS)
     assert torch.equal(longer.expr[:3], motion.expr)
     assert torch.equal(longer.train[:3], motion.train)
@@ -179,6 +182,19 @@ if __name__ == "__main__":
     motion = default_motion().select([0, 5])
     generate(Portrait.load(sys.argv[1]), [(), (hat,)], motion, sys.argv[2], size=64, workers=1)
 """
+
+
+def test_the_inside_of_the_mouth_is_shown_from_more_sides():
+    """If this fails, teeth are learned from one side, and fall apart from every other."""
+    motion = default_motion().select([0, 5, 40, 300])
+    longer = with_open_mouth(motion, Camera(torch.eye(4), torch.eye(3), 8, 8))
+    added = longer.pose[len(motion) :]
+    assert len(added) == len(MOUTH_TURNS)
+    assert bool(longer.train[len(motion) :].all())
+    widest = float(motion.pose[motion.train, 6].max())
+    assert [float(row[6]) for row in added] == pytest.approx([widest * share for *_, share in MOUTH_TURNS])
+    assert torch.rad2deg(added[:, 4]).round().tolist() == [yaw for yaw, *_ in MOUTH_TURNS]
+    assert torch.equal(longer.pose[: len(motion)], motion.pose)
 
 
 @pytest.mark.slow

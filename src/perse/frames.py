@@ -6,12 +6,18 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from perse.dataset import Motion, Portrait
 from perse.head import open_head
+from perse.splat import Camera
 
 PHOTO_TURNS = ((0, 0), (-20, 0), (20, 0), (0, -12), (0, 12))
 """Yaw and pitch (degrees) at which the photo's expression is shown."""
+MOUTH_TURNS = ((0, 0, 1.0), (0, 0, 0.5), (-18, 0, 1.0), (18, 0, 0.7), (0, -10, 0.8), (0, 10, 0.9))
+"""Yaw and pitch (degrees) and share of the widest opening at which the inside of the mouth is shown."""
+JAW = 6
+"""Where theta holds the opening of the jaw."""
 
 
 def select_frames(motion: Motion, train: int, heldout: int) -> Motion:
@@ -57,12 +63,35 @@ def with_photo_frames(motion: Motion, portrait: Portrait) -> Motion:
     pose[:, 6:] = portrait.pose[6:]
     for row, (yaw, pitch) in zip(pose, PHOTO_TURNS):
         row[3], row[4] = math.radians(pitch), math.radians(yaw)
+    return _and_to_train(motion, portrait.expr.expand(count, -1), pose, portrait.camera.viewmat)
+
+
+def with_open_mouth(motion: Motion, camera: Camera) -> Motion:
+    """A motion and, after it, training frames with its widest mouth, seen from more sides and half as wide.
+
+    What is inside a mouth shows in few frames of any motion. Learned from one or two, it is right from their side only.
+    ``camera`` is that of a motion without cameras of its own.
+    """
+    taught = torch.nonzero(motion.train)[:, 0]
+    widest = taught[motion.pose[taught, JAW].argmax()]
+    count = len(MOUTH_TURNS)
+    pose = motion.pose[widest].repeat(count, 1)
+    pose[:, :6] = 0
+    for row, (yaw, pitch, share) in zip(pose, MOUTH_TURNS):
+        row[3], row[4] = math.radians(pitch), math.radians(yaw)
+        row[JAW] *= share
+    return _and_to_train(motion, motion.expr[widest].expand(count, -1), pose, camera.viewmat)
+
+
+def _and_to_train(motion: Motion, expr: Tensor, pose: Tensor, viewmat: Tensor) -> Motion:
+    """The motion with more training frames behind it, seen by one camera."""
+    count = len(pose)
     viewmats = motion.viewmats
     if viewmats is not None:
-        viewmats = torch.cat([viewmats, portrait.camera.viewmat.expand(count, 4, 4)])
+        viewmats = torch.cat([viewmats, viewmat.expand(count, 4, 4)])
     return replace(
         motion,
-        expr=torch.cat([motion.expr, portrait.expr.expand(count, -1)]),
+        expr=torch.cat([motion.expr, expr]),
         pose=torch.cat([motion.pose, pose]),
         train=torch.cat([motion.train, torch.ones(count, dtype=torch.bool)]),
         viewmats=viewmats,
