@@ -61,8 +61,6 @@ class ClothesParams(FabricParams):
     """Depth of the notch between collar and lapel."""
     stand: float = 0.0
     """Height of the second layer's collar at the back."""
-    zip: float = 0.0
-    """Length of a zip."""
     inner_red: float = 0.90
     inner_green: float = 0.90
     inner_blue: float = 0.89
@@ -150,8 +148,6 @@ def params_from(adjectives: Sequence[str]) -> ClothesParams:
     for word in adjectives:
         if word in _PATTERNS:
             params = params.but(**{_PATTERNS[word]: 1.0})
-    if "satin" in adjectives:
-        params = params.but(satin=1.0)
     colour = _colours.CLOTH[next((word for word in adjectives if word in _colours.CLOTH), "grey")]
     params = params.painted(faded(colour) if kind == "denim jacket" else colour)
     if kind == "scarf":

@@ -61,14 +61,12 @@ KINDS: dict[str, HatParams] = {
     ),
     "crown": HatParams(
         front=0.042, back=0.026, free=1, crown=0.13, square=12, taper=1.12, reach=0.20, spikes=0.24, thickness=0.003,
-        band=0.007, metal=1, dots=0.0,
+        band=0.007, metal=1,
     ),
 }  # fmt: skip
 
 _MATERIALS: dict[str, dict[str, float]] = {
     "knitted": {"knit": 1.0, "thickness": 0.0065},
-    "felt": {"felt": 1.0},
-    "wool": {"felt": 1.0},
     "denim": {"denim": 1.0},
     "leather": {"leather": 1.0, "felt": 0.0},
     "straw": {"straw": 1.0, "felt": 0.0},
@@ -106,7 +104,7 @@ def faded(colour: _colours.RGB) -> _colours.RGB:
 
 
 def _trimmed(kind: str, params: HatParams, adjectives: Sequence[str]) -> HatParams:
-    """The second colour: a band darker or paler than the hat, a pattern that stands out, gems on a crown."""
+    """The second colour: a band darker or paler than the hat, a pattern that stands out, a red band on a crown."""
     dark = params.colour.mean() < 0.25
     if kind == "crown":
         return params.with_second(_colours.STONE["ruby"])

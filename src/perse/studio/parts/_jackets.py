@@ -1,4 +1,4 @@
-"""What lies on the chest: lapels and collars of jackets, a tie, a zip."""
+"""What lies on the chest: lapels and collars of jackets, a tie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from perse.studio.parts._collars import UP, Tailor, on_body
 from perse.studio.parts._fabric import FabricParams, material, swatch
 from perse.studio.parts._neckline import neck_ring
 from perse.studio.parts._sitter import Array, smoothstep, unit
-from perse.studio.parts._surface import METAL, Sheet, ellipsoid_sheet, tube_sheet
+from perse.studio.parts._surface import Sheet, tube_sheet
 
 
 def lapels(tailor: Tailor, width: float, notch: float, stand: float, room: float) -> list[Sheet]:
@@ -104,23 +104,4 @@ def tie(tailor: Tailor, fabric: FabricParams, length: float) -> list[Sheet]:
         Sheet(
             points, woven.albedo, points - np.array([0, 0, 0.03]), material(fabric), shade=shade, spread=0.8
         )
-    ]
-
-
-def zip_fastener(tailor: Tailor, length: float) -> list[Sheet]:
-    """Metal teeth on a dark tape and a puller."""
-    ring, _ = neck_ring(tailor.sitter, tailor.edge)
-    rows, columns = max(24, round(150 * tailor.detail)), max(6, round(16 * tailor.detail))
-    t, x = np.meshgrid(np.linspace(0, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
-    points = np.stack([x * 0.0065, ring[0, 1] + 0.002 - t * length, np.full_like(x, ring[0, 2] + 0.03)], -1)
-    points = on_body(tailor.sitter, points, tailor.thickness + 0.003)
-    teeth = (np.abs(x) < 0.45) * (0.55 + 0.45 * np.sin(t * length * 2 * np.pi / 0.0036))
-    albedo = 0.09 + 0.65 * teeth[..., None] * np.ones(3)
-    tape = Sheet(points, albedo, points - np.array([0, 0, 0.03]), spread=0.8)
-    puller = points[round(0.10 * rows), columns // 2] + np.array([0, -0.004, 0.003])
-    many = max(8, round(20 * tailor.detail))
-    steel = np.array([0.85, 0.86, 0.88])
-    return [
-        tape,
-        ellipsoid_sheet(puller, np.array([0.0026, 0.0075, 0.0014]), steel, many, many, material=METAL),
     ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from perse.studio.parts._collars import Tailor, band, binding, hood, leaves, placket, ruffle, scarf, turtle
 from perse.studio.parts._garment import Cloth, bare_skin, drape, take_off, weights_near
 from perse.studio.parts._garment_kinds import ClothesParams, params_from
-from perse.studio.parts._jackets import lapels, tie, zip_fastener
+from perse.studio.parts._jackets import lapels, tie
 from perse.studio.parts._shade import shade_skin
 from perse.studio.parts._sitter import Sitter
 from perse.studio.parts._surface import Sheet, density_of, lit
@@ -71,8 +71,6 @@ def _collars(sitter: Sitter, params: ClothesParams, seed: int, detail: float) ->
         sheets += ruffle(below, params.ruffle)
     if params.lapel > 0.002:
         sheets += lapels(above, params.lapel, params.notch, params.stand, 0.006 * params.leaves)
-    if params.zip > 0.005:
-        sheets += zip_fastener(above, params.zip)
     if params.scarf > 0.002:
         sheets += scarf(replace(below, fabric=params), params.scarf)
     return sheets

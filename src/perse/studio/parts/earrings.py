@@ -79,7 +79,7 @@ KINDS: dict[str, EarringParams] = {
     "cuff": EarringParams(cuff=0.0048),
 }
 _LENGTHS = ("hoop", "stud", "drop", "chain", "fan", "tassel", "feather", "cuff")
-_DULL = ("pearl", "turquoise", "onyx")
+_DULL = ("pearl", "turquoise")
 
 
 def params_from(adjectives: Sequence[str]) -> EarringParams:
