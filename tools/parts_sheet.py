@@ -18,7 +18,7 @@ from perse.studio import StudioEditor
 from perse.viewer import save_image
 from perse.viewer.sheet import Caption, hstack, resize, short, vstack
 
-CELL = 108
+CELL = 94
 TURNED = (28.0, 4.0)
 """Yaw and pitch of the second view, degrees."""
 PAPER = torch.tensor([0.92, 0.92, 0.94])
@@ -42,7 +42,7 @@ class Sheet:
             pose[3] += np.radians(pitch)
             image, _, _ = puppet.render(self.portrait.expr, pose, self.camera, background=PAPER)
             views.append(resize(image, CELL))
-        return vstack([hstack(views), Caption(short(attribute.prompt), size=10).draw(2 * CELL)])
+        return vstack([hstack(views), Caption(short(attribute.prompt), size=9).draw(2 * CELL)])
 
     def category(self, name: str, count: int, columns: int) -> np.ndarray:
         """``count`` random subjects of a category in rows."""
@@ -64,7 +64,7 @@ def main() -> None:
     portrait = Portrait.load(options.photo) if options.photo.is_dir() else capture(options.photo)
     sheet = Sheet(portrait, options.seed)
     rows = [sheet.category(name, options.each, options.columns) for name in options.only]
-    save_image(options.out, vstack(rows, 3), quality=80)
+    save_image(options.out, vstack(rows, 3), quality=76)
 
 
 if __name__ == "__main__":
