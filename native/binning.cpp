@@ -61,7 +61,10 @@ void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, Bi
   const int drawn = order.count;
   const int tiles = lists.tiles(), tiles_x = lists.tiles_x;
   uint32_t* begin = lists.begin.resize(tiles + 1);
-  if (static_cast<int>(scratch.counts.size()) < parts) scratch.counts = std::vector<AlignedBuffer<uint32_t>>(parts);
+  if (static_cast<int>(scratch.counts.size()) < parts) {
+    scratch.counts = std::vector<AlignedBuffer<uint32_t>>(parts);
+    scratch.corners = std::vector<AlignedBuffer<uint32_t>>(parts);
+  }
   TileRect* sorted_rects = scratch.sorted_rects.resize(drawn);
 
   // Each part takes a contiguous range of the depth order: it counts, then writes behind the parts before it.
@@ -69,21 +72,27 @@ void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, Bi
     const int64_t size = drawn;
     return std::pair<int, int>(size * part / parts, size * (part + 1) / parts);
   };
-  const auto for_each_tile = [=](int part, auto&& visit) {
+  run_parts(parts, [&](int part) {
+    // How many Gaussians cover each tile: the corners of their rectangles, summed from the upper left.
     const auto [first, last] = range(part);
+    const int stride = tiles_x + 1;
+    uint32_t* corners = scratch.corners[part].resize(static_cast<size_t>(stride) * (lists.tiles_y + 1));
+    std::fill_n(corners, static_cast<size_t>(stride) * (lists.tiles_y + 1), 0u);
     for (int k = first; k < last; ++k) {
-      const TileRect rect = sorted_rects[k];
-      for (int y = rect.y0; y < rect.y1; ++y) {
-        for (int x = rect.x0; x < rect.x1; ++x) visit(y * tiles_x + x, ids[k]);
+      const TileRect rect = sorted_rects[k] = rects[ids[k]];
+      ++corners[rect.y0 * stride + rect.x0];
+      --corners[rect.y0 * stride + rect.x1];
+      --corners[rect.y1 * stride + rect.x0];
+      ++corners[rect.y1 * stride + rect.x1];
+    }
+    uint32_t* counts = scratch.counts[part].resize(tiles);
+    for (int y = 0; y < lists.tiles_y; ++y) {
+      uint32_t along_row = 0;
+      for (int x = 0; x < tiles_x; ++x) {
+        along_row += corners[y * stride + x];
+        counts[y * tiles_x + x] = along_row + (y ? counts[(y - 1) * tiles_x + x] : 0u);
       }
     }
-  };
-  run_parts(parts, [&](int part) {
-    const auto [first, last] = range(part);
-    for (int k = first; k < last; ++k) sorted_rects[k] = rects[ids[k]];
-    uint32_t* counts = scratch.counts[part].resize(tiles);
-    std::fill_n(counts, tiles, 0u);
-    for_each_tile(part, [=](int tile, uint32_t) { ++counts[tile]; });
   });
   uint64_t total = 0;
   for (int tile = 0; tile < tiles; ++tile) {
@@ -98,7 +107,18 @@ void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, Bi
   std::memset(list + total, 0, kPrefetch * sizeof *list);
   run_parts(parts, [&](int part) {
     uint32_t* next = scratch.counts[part].data();
-    for_each_tile(part, [=](int tile, uint32_t id) { list[next[tile]++] = id; });
+    const auto [first, last] = range(part);
+    for (int k = first; k < last; ++k) {
+      const TileRect rect = sorted_rects[k];
+      const int width = rect.x1 - rect.x0, area = width * (rect.y1 - rect.y0);
+      int tile = rect.y0 * tiles_x + rect.x0, left = width;
+      for (int visited = 0; visited < area; ++visited) {  // one loop, not two: its end is guessed wrong only once
+        list[next[tile]++] = ids[k];
+        const bool row_ends = --left == 0;
+        tile += row_ends ? tiles_x - width + 1 : 1;
+        left = row_ends ? width : left;
+      }
+    }
   });
 }
 

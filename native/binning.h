@@ -14,7 +14,7 @@ namespace perse {
 struct BinningScratch {
   AlignedBuffer<uint32_t> keys[2], ids[2];
   AlignedBuffer<TileRect> sorted_rects;
-  std::vector<AlignedBuffer<uint32_t>> counts;  // for each part, one counter a tile
+  std::vector<AlignedBuffer<uint32_t>> counts, corners;  // for each part, counters of tiles
 };
 
 struct TileLists {
