@@ -47,28 +47,29 @@ class AlignedBuffer {
   std::size_t capacity_ = 0;
 };
 
-// Keeps up to `limit` released objects for the next taker: fresh pages cost more than drawing a small image.
+// Keeps up to `limit` released objects for the next taker: fresh pages cost more than drawing a small image. Never waits:
+// a thread that held the lock when the process forked does not exist in the child. Giving back does not throw.
 template <typename T>
 class Recycler {
  public:
-  explicit Recycler(std::size_t limit) : limit_(limit) {}
+  explicit Recycler(std::size_t limit) : limit_(kSpareRoom ? limit : 0) { free_.reserve(limit_); }
 
   std::unique_ptr<T> take() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (free_.empty()) return std::make_unique<T>();
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock || free_.empty()) return std::make_unique<T>();
     std::unique_ptr<T> object = std::move(free_.back());
     free_.pop_back();
     return object;
   }
-  void give_back(std::unique_ptr<T> object) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (kSpareRoom && free_.size() < limit_) free_.push_back(std::move(object));
+  void give_back(std::unique_ptr<T> object) noexcept {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (lock && free_.size() < limit_) free_.push_back(std::move(object));
   }
 
  private:
+  const std::size_t limit_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<T>> free_;
-  const std::size_t limit_;
 };
 
 }  // namespace perse

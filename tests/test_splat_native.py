@@ -188,6 +188,29 @@ def test_draws_after_fork(thread_count):
     assert child.exitcode == 0
 
 
+def test_processes_do_not_disturb_one_another():
+    """Two processes that draw at once keep all cores busy: the bits of images and gradients must not depend on it."""
+    expected = _hash_of_drawings(1)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_hash_of_drawings, [40, 40], chunksize=1) == [expected, expected]
+
+
+def _hash_of_drawings(repeats: int) -> set[bytes]:
+    """The distinct results of drawing a scene with its gradients on two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = set()
+    for _ in range(repeats):
+        view = camera(96, 80)
+        gaussians = random_gaussians(2000, 5)
+        inputs = leaves(gaussians, gaussians.colors, view, torch.float32)
+        image, alpha = _native_backend.render(*inputs, 96, 80, torch.ones(3))
+        (image.square().sum() + alpha.sum()).backward()
+        seen.add(b"".join(t.detach().numpy().tobytes() for t in (image, alpha, *(i.grad for i in inputs))))
+    torch.set_num_threads(before)
+    return seen
+
+
 def _draw_and_compare(expected: torch.Tensor) -> None:
     with torch.no_grad():
         image, _ = rasterize(random_gaussians(300, 1), camera(64, 64))

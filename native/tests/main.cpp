@@ -1,11 +1,15 @@
 // Checks of the native code that need no Python: for sanitizers, which slow Python down or cannot see through OpenMP
 // (no OpenMP here, so the module's own threads work), and for processors that only an emulator has.
 //   native_tests [--no-fork] [instruction set]...    default: all instruction sets that this processor can run
+#include <atomic>
+#include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -24,6 +28,25 @@
 using perse_tests::Choices;
 using perse_tests::Inputs;
 using perse_tests::Picture;
+
+// While `allocations_left` counts down, memory ends when it reaches zero.
+static std::atomic<long> allocations_left{-1};
+
+static void* allocate(std::size_t size, std::size_t alignment) {
+  if (allocations_left.load() >= 0 && allocations_left.fetch_sub(1) <= 0) {
+    allocations_left = 0;
+    throw std::bad_alloc();
+  }
+  void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+void* operator new(std::size_t size) { return allocate(size ? size : 1, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, std::align_val_t to) { return allocate(size ? size : 1, static_cast<std::size_t>(to)); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -234,6 +257,28 @@ void calls_at_once(const std::string& isa) {
   for (int k = 0; k < 4; ++k) check(wrong[k] == 0, "a call was disturbed by others");
 }
 
+// Memory may end at any allocation, in any thread: the call fails with bad_alloc (Python's MemoryError), loses nothing
+// (LeakSanitizer looks), and the next call draws the same as ever.
+void survives_lack_of_memory(const std::string& isa) {
+  const Inputs<float> s = to_float(perse_tests::random_scene(150, 9, 40, 30, 3, 2));
+  const Drawing expected = draw(s, isa, 2);
+  int failures = 0;
+  for (long allowed = 0; allowed < 400; ++allowed) {
+    bool failed = false;
+    allocations_left = allowed;
+    try {
+      draw(s, isa, 2);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    allocations_left = -1;
+    failures += failed;
+    if (!failed) break;
+    check(same_bits(expected, draw(s, isa, 2)), "a failed call changed the next one");
+  }
+  check(failures > 10, "memory never ended");
+}
+
 // What one part throws reaches the caller after all parts have ended, and the threads go on working.
 void passes_errors_on(const std::string&) {
   for (int repeat = 0; repeat < 20; ++repeat) {
@@ -273,9 +318,15 @@ struct Test {
   void (*run)(const std::string& isa);
 };
 
-constexpr Test kTests[] = {{"matches the reference", matches_the_reference}, {"survives anything", survives_anything},
-                           {"draws nothing", draws_nothing},                 {"calls at once", calls_at_once},
-                           {"passes errors on", passes_errors_on},           {"draws in a forked child", draws_in_a_forked_child}};
+constexpr Test kTests[] = {
+    {"matches the reference", matches_the_reference},
+    {"survives anything", survives_anything},
+    {"draws nothing", draws_nothing},
+    {"calls at once", calls_at_once},
+    {"passes errors on", passes_errors_on},
+    {"survives lack of memory", survives_lack_of_memory},
+    {"draws in a forked child", draws_in_a_forked_child},
+};
 
 }  // namespace
 
