@@ -84,7 +84,7 @@ struct Drawing {
   std::vector<float> image, alpha, means2d, grad_means2d, means, quats, scales, opacities, channels;
   std::vector<double> camera;
   std::vector<int32_t> radii, median;
-  std::vector<uint8_t> seen;
+  std::vector<uint8_t> seen, labels;
 };
 
 bool same_bits(const Drawing& a, const Drawing& b) {
@@ -94,7 +94,7 @@ bool same_bits(const Drawing& a, const Drawing& b) {
   return same(a.image, b.image) && same(a.alpha, b.alpha) && same(a.means, b.means) && same(a.quats, b.quats) &&
          same(a.scales, b.scales) && same(a.opacities, b.opacities) && same(a.channels, b.channels) && same(a.camera, b.camera) &&
          same(a.means2d, b.means2d) && same(a.grad_means2d, b.grad_means2d) && same(a.radii, b.radii) &&
-         same(a.median, b.median) && same(a.seen, b.seen);
+         same(a.median, b.median) && same(a.seen, b.seen) && same(a.labels, b.labels);
 }
 
 // The loss is sum(weights of the image * image) + sum(weights of alpha * alpha), with random weights.
@@ -121,10 +121,21 @@ Drawing draw(const Inputs<float>& s, const std::string& isa, int threads) {
   d.radii.resize(count);
   d.median.resize(pixels);
   d.seen.resize(count);
+  d.labels.resize(pixels);
   const std::vector<float> of_image = random_weights(d.image.size(), 1), of_alpha = random_weights(pixels, 2);
   const perse::Scene scene = scene_of(s);
   auto state = perse::render_forward(scene, d.image.data(), d.alpha.data(), {d.means2d.data(), d.radii.data()}, threads, isa);
-  perse::render_inspect(*state, d.median.data(), d.seen.data());
+  std::vector<uint8_t> classes(count);
+  for (std::size_t k = 0; k < count; ++k) classes[k] = static_cast<uint8_t>(k % 3);
+  const uint8_t codes[3] = {1, 7, 200};
+  perse::InspectJob inspection{};
+  inspection.median = d.median.data();
+  inspection.seen = d.seen.data();
+  inspection.labels = d.labels.data();
+  inspection.classes = classes.data();
+  inspection.codes = codes;
+  inspection.class_count = 3;
+  perse::render_inspect(*state, inspection);
   perse::render_backward(*state, scene, d.image.data(), d.alpha.data(), of_image.data(), of_alpha.data(),
                          {d.means.data(), d.quats.data(), d.scales.data(), d.opacities.data(), d.channels.data(),
                           d.grad_means2d.data(), d.camera.data()});
