@@ -2,6 +2,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "inspect.h"
+#include "pose_mlp.h"
 #include "pose_skin.h"
 #include "pose_table.h"
 #include "project.h"
@@ -21,7 +22,7 @@ const Kernel kernel = {PERSE_TEXT(PERSE_ISA),
                        {backward_tile<3>, backward_tile<4>, backward_tile<8>},
                        gather,
                        unproject,
-                       {kW, skin, skin_backward, table}};
+                       {kW, skin, skin_backward, table, mlp_forward, mlp_backward}};
 
 }  // namespace PERSE_ISA
 }  // namespace perse

@@ -1,32 +1,17 @@
 #include "pose.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "buffers.h"
-#include "thread_pool.h"
+#include "chunks.h"
 
 namespace perse {
 namespace {
 
-constexpr int kChunk = 512;  // points that a thread takes at a time
 constexpr int kParents[kJoints] = {-1, 0, 1, 1, 1};
-
-// Runs work(part, begin, end) for all chunks of the points. Threads take chunks as they come, so a busy core costs
-// little; what a chunk gives does not depend on who computed it.
-template <typename Work>
-void run_chunks(int count, int threads, const Work& work) {
-  const int chunks = (count + kChunk - 1) / kChunk;
-  std::atomic<int> next{0};
-  run_parts(std::max(1, std::min(threads, chunks)), [&](int part) {
-    for (int chunk; (chunk = next.fetch_add(1)) < chunks;) {
-      work(part, chunk, chunk * kChunk, std::min(count, (chunk + 1) * kChunk));
-    }
-  });
-}
 
 // ---- joints
 
@@ -171,7 +156,7 @@ void skin_backward(SkinJob job, const float* const coefficients[2], SkinGradient
 
   // A chunk's sums have a place of their own, so that the result depends neither on the threads nor on their number.
   const size_t frames = size_t(job.motion.frames), row = size_t(kJointSums + job.columns[0] + job.columns[1]);
-  const size_t chunks = size_t((job.count + kChunk - 1) / kChunk);
+  const size_t chunks = size_t(chunk_count(job.count));
   std::vector<float> sums(gradients.joints || gradients.coefficients ? chunks * frames * row : 0);
   // Rounded up, for each thread's part begins at a cache line.
   const size_t scratch_size = frames * size_t(3 * kPoseBlock + (kJointSums + vectors_of(job, kernel.pose.width)) * kernel.pose.width + 15) / 16 * 16;

@@ -25,4 +25,16 @@ void skin_backward(SkinJob job, const float* const coefficients[2], SkinGradient
 void pose_table(TableJob job, int frames, const float* joints, const float* expr, const float* pose, int threads,
                 const Kernel& kernel);
 
+// MLP_pose for training. Layers as torch keeps them: weights [outputs, inputs] and biases [outputs].
+struct MlpLayers {
+  int layers;
+  int widths[kMaxMlpLayers + 1];
+  const float* weights[kMaxMlpLayers];
+  const float* biases[kMaxMlpLayers];
+};
+void mlp_forward(MlpTraining job, const MlpLayers& layers, int threads, const Kernel& kernel);
+// grad_weights, grad_biases: like the layers, every one written.
+void mlp_backward(MlpTraining job, const MlpLayers& layers, const MlpGradients& gradients, float* const* grad_weights,
+                  float* const* grad_biases, int threads, const Kernel& kernel);
+
 }  // namespace perse

@@ -146,6 +146,85 @@ void skin_backward(Points points, std::optional<Quats> quats, Basis E, Basis P, 
   perse::skin_backward(job, coefficients, gradients, motion, threads, kernel);
 }
 
+using Layer = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bias = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FrameChanges = nb::ndarray<const float, nb::shape<-1, -1, perse::kMlpOutputs>, nb::c_contig, nb::device::cpu>;
+
+perse::MlpLayers make_layers(const std::vector<Layer>& weights, const std::vector<Bias>& biases) {
+  perse::MlpLayers layers = {};
+  require(!weights.empty() && weights.size() <= perse::kMaxMlpLayers && biases.size() == weights.size(), "1 to 8 layers");
+  layers.layers = static_cast<int>(weights.size());
+  for (size_t l = 0; l < weights.size(); ++l) {
+    const size_t out = weights[l].shape(0), in = weights[l].shape(1);
+    require(in >= 1 && in <= perse::kMaxMlpWidth && out >= 1 && out <= perse::kMaxMlpWidth, "layers can be 256 wide");
+    require(biases[l].shape(0) == out && (l == 0 || in == weights[l - 1].shape(0)), "the layers must fit one another");
+    layers.widths[l] = static_cast<int>(in);
+    layers.widths[l + 1] = static_cast<int>(out);
+    layers.weights[l] = weights[l].data();
+    layers.biases[l] = biases[l].data();
+  }
+  require(layers.widths[0] >= 6 && layers.widths[layers.layers] == perse::kMlpOutputs, "at least 6 inputs, and 11 outputs");
+  return layers;
+}
+
+perse::MlpTraining make_training(const FramePoints& moved, const FramePoints& bent, const Rows& codes,
+                                 const perse::MlpLayers& layers, const std::vector<float>& scales_and_bounds) {
+  const size_t frames = moved.shape(0), count = moved.shape(1);
+  require(count <= (size_t{1} << 27) && frames <= (size_t{1} << 20), "too many points or frames");
+  require(bent.shape(0) == frames && bent.shape(1) == count, "moved and bent must have the same shape");
+  require(codes.shape(0) == count && codes.shape(1) + 6 == size_t(layers.widths[0]), "codes must be [N, inputs - 6]");
+  require(scales_and_bounds.size() == 2 + perse::kMlpOutputs, "two scales and 11 bounds");
+  perse::MlpTraining job = {};
+  job.count = static_cast<int>(count);
+  job.frames = static_cast<int>(frames);
+  job.moved_scale = scales_and_bounds[0];
+  job.bent_scale = scales_and_bounds[1];
+  std::copy(scales_and_bounds.begin() + 2, scales_and_bounds.end(), job.bounds);
+  job.moved = moved.data();
+  job.bent = bent.data();
+  job.codes = codes.data();
+  return job;
+}
+
+void mlp_forward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Layer>& weights,
+                 const std::vector<Bias>& biases, const std::vector<float>& scales_and_bounds,
+                 Out<nb::shape<-1, -1, perse::kMlpOutputs>> changes, int threads, const std::string& isa) {
+  const perse::MlpLayers layers = make_layers(weights, biases);
+  perse::MlpTraining job = make_training(moved, bent, codes, layers, scales_and_bounds);
+  require(changes.shape(0) == moved.shape(0) && changes.shape(1) == moved.shape(1), "changes must be [F, N, 11]");
+  job.changes = changes.data();
+  const perse::Kernel& kernel = perse::find_kernel(isa);
+  nb::gil_scoped_release release;
+  perse::mlp_forward(job, layers, threads, kernel);
+}
+
+void mlp_backward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Layer>& weights,
+                  const std::vector<Bias>& biases, const std::vector<float>& scales_and_bounds, FrameChanges grad_changes,
+                  Out<nb::shape<-1, -1, 3>> grad_moved, Out<nb::shape<-1, -1, 3>> grad_bent, Out<nb::ndim<2>> grad_codes,
+                  const std::vector<Out<nb::ndim<2>>>& grad_weights, const std::vector<Out<nb::ndim<1>>>& grad_biases,
+                  int threads, const std::string& isa) {
+  const perse::MlpLayers layers = make_layers(weights, biases);
+  const perse::MlpTraining job = make_training(moved, bent, codes, layers, scales_and_bounds);
+  const char* like = "gradients must be shaped like what they belong to";
+  require(grad_changes.shape(0) == moved.shape(0) && grad_changes.shape(1) == moved.shape(1), like);
+  require_same_shape(std::optional(grad_moved), moved, like);
+  require_same_shape(std::optional(grad_bent), bent, like);
+  require_same_shape(std::optional(grad_codes), codes, like);
+  require(grad_weights.size() == weights.size() && grad_biases.size() == biases.size(), like);
+  std::vector<float*> weight_data, bias_data;
+  for (size_t l = 0; l < weights.size(); ++l) {
+    require_same_shape(std::optional(grad_weights[l]), weights[l], like);
+    require_same_shape(std::optional(grad_biases[l]), biases[l], like);
+    weight_data.push_back(grad_weights[l].data());
+    bias_data.push_back(grad_biases[l].data());
+  }
+  std::fill(grad_codes.data(), grad_codes.data() + grad_codes.size(), 0.f);
+  const perse::MlpGradients gradients = {grad_changes.data(), grad_moved.data(), grad_bent.data(), grad_codes.data()};
+  const perse::Kernel& kernel = perse::find_kernel(isa);
+  nb::gil_scoped_release release;
+  perse::mlp_backward(job, layers, gradients, weight_data.data(), bias_data.data(), threads, kernel);
+}
+
 // The packed points of a look. Checks everything once and keeps the arrays alive.
 class PoseTable {
  public:
@@ -252,6 +331,11 @@ void bind_posing(nb::module_& m) {
         maybe("grad_bent"), maybe("grad_points"), maybe("grad_quats"), maybe("grad_E"), maybe("grad_P"), maybe("grad_W"),
         maybe("grad_expr"), maybe("grad_transforms"), maybe("grad_joint_quats"), maybe("grad_feature"), nb::arg("threads"),
         nb::arg("isa"), "Writes the gradients that are not None.");
+  m.def("mlp_forward", &mlp_forward, no("moved"), no("bent"), no("codes"), no("weights"), no("biases"),
+        nb::arg("scales_and_bounds"), no("changes"), nb::arg("threads"), nb::arg("isa"), "MLP_pose into changes.");
+  m.def("mlp_backward", &mlp_backward, no("moved"), no("bent"), no("codes"), no("weights"), no("biases"),
+        nb::arg("scales_and_bounds"), no("grad_changes"), no("grad_moved"), no("grad_bent"), no("grad_codes"), no("grad_weights"),
+        no("grad_biases"), nb::arg("threads"), nb::arg("isa"), "Writes all gradients of mlp_forward.");
   nb::class_<PoseTable>(m, "PoseTable")
       .def(nb::init<int, int, PoseTable::Columns, In<nb::ndim<1>>, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
                     nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,

@@ -117,5 +117,13 @@ PERSE_INLINE void conjugate(const Float* q, Float* out) {
   for (int k = 1; k < 4; ++k) out[k] = -q[k];
 }
 
+// ---- functions
+
+PERSE_INLINE Float exponential(Float x) { return exp2(clamp(x * 1.4426950408889634f, -125.f, 125.f)); }
+PERSE_INLINE Float hyperbolic_tangent(Float x) {
+  const Float power = exponential(clamp(x, -15.f, 15.f) * 2.f);
+  return (power - 1.f) * reciprocal(power + 1.f);
+}
+
 }  // namespace PERSE_ISA
 }  // namespace perse

@@ -26,12 +26,7 @@ PERSE_INLINE void bend_block(const TableJob& job, int block, const float* coeffi
   for (int v = 0; v < vectors; ++v) store(bent.at[0] + v * kW, sums[v]);
 }
 
-PERSE_INLINE Float exponential(Float x) { return exp2(clamp(x * 1.4426950408889634f, -125.f, 125.f)); }
 PERSE_INLINE Float sigmoid(Float x) { return reciprocal(exponential(-x) + 1.f); }
-PERSE_INLINE Float hyperbolic_tangent(Float x) {
-  const Float power = exponential(clamp(x, -15.f, 15.f) * 2.f);
-  return (power - 1.f) * reciprocal(power + 1.f);
-}
 
 // What the next block will read, fetched while this one computes: processors see no pattern from block to block.
 struct Ahead {

@@ -10,6 +10,7 @@ constexpr int kPoseFeatures = 36;     // R - I of the joints after the root
 constexpr int kTransform = 12;        // 3 x 4, row by row
 constexpr int kPoseBlock = 16;        // points that are posed together
 constexpr int kJointSums = kJoints * (kTransform + 4);  // gradients of the transforms, then of the quaternions
+constexpr int kMlpPoints = 64;        // points that go through MLP_pose together in training
 constexpr int kMaxMlpLayers = 8;
 constexpr int kMaxMlpWidth = 256;
 constexpr int kMlpSwap = kPoseBlock * kMaxMlpWidth + 512;  // floats from one layer's values to the next one's; the 512
@@ -99,6 +100,53 @@ enum TableRow {  // rows of TableJob::constants
   kRowCode = 31,     // further inputs of the MLP
 };
 
+// MLP_pose as training needs it. Rows of units are padded with zeros to multiples of 16.
+struct MlpNetwork {
+  int layers;
+  int widths[kMaxMlpLayers + 1];  // inputs (3 moved, 3 bent, codes), then outputs of every layer
+  const float* weights[kMaxMlpLayers];     // [widths[l], stride(l + 1)]
+  const float* transposed[kMaxMlpLayers];  // [widths[l + 1], stride(l)]
+  const float* biases[kMaxMlpLayers];      // [stride(l + 1)]
+
+  int stride(int l) const { return (widths[l] + 15) / 16 * 16; }
+  int widest() const {
+    int most = 0;
+    for (int l = 0; l <= layers; ++l) most = stride(l) > most ? stride(l) : most;
+    return most;
+  }
+  // Where the gradients of layer l begin: of its weights [widths[l], stride(l + 1)], then of its biases. For l = layers
+  // the number of all.
+  int sums_begin(int l) const {
+    int begin = 0;
+    for (int k = 0; k < l; ++k) begin += (widths[k] + 1) * stride(k + 1);
+    return begin;
+  }
+  // Floats of scratch: two sets of values, three rows of gradients.
+  int scratch() const {
+    int size = 3 * widest();
+    for (int l = 0; l <= layers; ++l) size += 2 * stride(l);
+    return kMlpPoints * size;
+  }
+};
+
+struct MlpTraining {
+  MlpNetwork net;
+  int count, frames;
+  float moved_scale, bent_scale;
+  float bounds[kMlpOutputs];
+  const float* moved;  // [F, count, 3]
+  const float* bent;   // [F, count, 3]
+  const float* codes;  // [count, widths[0] - 6]
+  float* changes;      // out [F, count, 11]
+};
+
+struct MlpGradients {
+  const float* changes;  // [F, count, 11]
+  float* moved;          // out [F, count, 3]
+  float* bent;           // out [F, count, 3]
+  float* codes;          // added to [count, codes]
+};
+
 // The functions that are compiled once for each instruction set; points [begin, end), begin a multiple of 16.
 struct PoseKernel {
   int width;  // floats in a vector
@@ -108,6 +156,9 @@ struct PoseKernel {
   void (*skin_backward)(const SkinJob& job, const SkinGradients& gradients, int begin, int end, float* scratch,
                         float* sums);
   void (*table)(const TableJob& job, int begin, int end, float* scratch);  // scratch: kMlpScratch floats
+  // scratch: job.net.scratch() floats. sums: added to, see MlpNetwork::sums_begin.
+  void (*mlp_forward)(const MlpTraining& job, int begin, int end, float* scratch);
+  void (*mlp_backward)(const MlpTraining& job, const MlpGradients& gradients, int begin, int end, float* scratch, float* sums);
 };
 
 }  // namespace perse

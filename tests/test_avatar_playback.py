@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from perse import _kernels
-from perse.avatar import BakedLook, Canonical
+from perse.avatar import BakedLook, Canonical, _native_pose_mlp
 from perse.avatar._pose_table import PoseTable
 from perse.avatar.posing import PoseMLP, pose_canonical
 from perse.head import Binding
@@ -212,3 +212,68 @@ def test_damaged_tables_are_refused():
         BakedLook(points, joints, None).pose(expr[:, :10], pose)
     with pytest.raises(ValueError, match="expr"):
         BakedLook(points, joints, None).pose(expr[:1], pose)
+
+
+# ---- MLP_pose in training
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("width", "depth", "code", "latent", "count", "frames"),
+    [
+        (32, 2, 4, 0, 130, 2),
+        (20, 1, 0, 6, 1, 1),
+        (8, 3, 1, 0, 64, 3),
+        (72, 2, 4, 6, 1100, 1),
+        (32, 2, 4, 0, 0, 1),
+    ],
+)
+def test_mlp_pose_and_its_gradients(isa, width, depth, code, latent, count, frames):
+    """Training runs MLP_pose natively: outputs and every gradient must be those of the network in float64."""
+    g = torch.Generator().manual_seed(3)
+    moved, bent = (
+        0.05 * torch.randn(frames, count, 3, generator=g),
+        3e-3 * torch.randn(frames, count, 3, generator=g),
+    )
+    codes = torch.randn(count, code, generator=g) if code else None
+    z, grad = torch.randn(6, generator=g), torch.randn(frames, count, 11, generator=g)
+
+    def run(dtype, native):
+        mlp = network(width, depth, code, latent).to(dtype).requires_grad_()
+        leaves = [t.to(dtype).requires_grad_() for t in (moved, bent, *([z] if latent else []))]
+        own = None if codes is None else codes.to(dtype).requires_grad_()
+        given = leaves[2] if latent else None
+        if native:
+            weights, biases = mlp.layers(given)
+            numbers = (mlp.MOVED_SCALE, mlp.BENT_SCALE, *mlp.BOUNDS)
+            still = torch.zeros(count, 0) if own is None else own
+            out = _native_pose_mlp.changes(*leaves[:2], still, weights, biases, numbers, isa)
+        else:
+            out = mlp.changes_torch(*leaves[:2], own, given)
+        wanted = [*leaves, *([] if own is None else [own]), *mlp.parameters()]
+        return out.detach(), torch.autograd.grad(out, wanted, grad.to(dtype))
+
+    out, grads = run(torch.float32, True)
+    truth, true_grads = run(torch.float64, False)
+    for value, true_value in zip((out, *grads), (truth, *true_grads), strict=True):
+        assert value.shape == true_value.shape
+        assert float((value - true_value).norm()) <= 5e-6 * float(true_value.norm())
+
+
+def test_training_threads_change_nothing():
+    """An interrupted training goes on with the same bits only if sums do not depend on who was faster."""
+    points, (joints, expr, pose) = canonical(3000), motion(2)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            mlp = network(32, 2, 4, 0).requires_grad_()
+            gaussians = pose_canonical(points, joints, expr, pose, mlp)
+            loss = gaussians.colors.square().sum() + gaussians.scales.sum() + gaussians.quats.square().sum()
+            loss.backward()
+            results.append([p.grad for p in mlp.parameters()])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for value, first in zip(other, results[0], strict=True):
+            assert torch.equal(value, first)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perse import _kernels
+from perse.avatar import _native_pose_mlp
 from perse.splat import Gaussians
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ BLOCK = 16
 """Points that the kernels pose together."""
 LARGEST = 32767
 """A column kept in 16-bit integers is in units of its largest value over this: ten times as exact as float16."""
-MAX_LAYERS, MAX_WIDTH = 8, 256
-"""The largest MLP_pose that the kernels run."""
 
 
 class PoseTable:
@@ -80,10 +79,7 @@ class PoseTable:
         tensors = [canonical.means, joints, canonical.bindings[0].E]
         if not _kernels.built() or any(t.device.type != "cpu" or t.dtype != torch.float32 for t in tensors):
             return False
-        if pose_mlp is None:
-            return True
-        layers = _layers(pose_mlp)
-        return len(layers) <= MAX_LAYERS and all(max(layer.weight.shape) <= MAX_WIDTH for layer in layers)
+        return pose_mlp is None or _native_pose_mlp.fits(pose_mlp.layers(canonical.z)[0])
 
     def buffers(self, frames: int) -> list[Tensor]:
         """What `pose` writes: means [F, N, 3], quats [F, N, 4], and with MLP_pose scales, opacities, colours."""
@@ -129,29 +125,18 @@ def _pack_bases(canonical: Canonical, compact: bool) -> tuple[Tensor, Tensor, Te
     return columns.contiguous(), units, alive.nonzero()[:, 1].to(torch.uint8), first
 
 
-def _layers(pose_mlp: PoseMLP) -> list[torch.nn.Linear]:
-    net = pose_mlp.net
-    return [net.first, *net.hidden, net.last]  # type: ignore[list-item]
-
-
 def _fold(pose_mlp: PoseMLP, z: Tensor | None) -> tuple[list[int], Tensor]:
-    """Widths of all layers, and their weights: scales of the inputs and the code's share are the same for all frames.
+    """Widths of all layers, and their weights with the scales of the inputs.
 
     A layer is [inputs, outputs] and then its biases, outputs padded with zeros to a multiple of 8.
     """
-    layers = _layers(pose_mlp)
-    widths, flat = [layers[0].in_features], []
-    for number, layer in enumerate(layers):
-        weight = layer.weight.T
-        bias = layer.bias if layer.bias is not None else weight.new_zeros(layer.out_features)
-        if number == 0:
-            scale = weight.new_ones(len(weight), 1)
-            scale[:3], scale[3:6] = pose_mlp.MOVED_SCALE, pose_mlp.BENT_SCALE
-            weight = weight * scale
-            if pose_mlp.net.latent is not None and z is not None:
-                bias = bias + pose_mlp.net.latent(z)
-        more = -layer.out_features % 8
-        padded = F.pad(weight, (0, more, 0, widths[-1] - len(weight)))
-        flat += [padded.flatten(), F.pad(bias, (0, more))]
-        widths.append(layer.out_features + more)
+    weights, biases = pose_mlp.layers(z)
+    scale = torch.ones(weights[0].shape[1])
+    scale[:3], scale[3:6] = pose_mlp.MOVED_SCALE, pose_mlp.BENT_SCALE
+    widths, flat = [weights[0].shape[1]], []
+    for number, (weight, bias) in enumerate(zip(weights, biases)):
+        own = (weight * scale if number == 0 else weight).T
+        more = -len(bias) % 8
+        flat += [F.pad(own, (0, more, 0, widths[-1] - len(own))).flatten(), F.pad(bias, (0, more))]
+        widths.append(len(bias) + more)
     return widths, torch.cat(flat).detach()

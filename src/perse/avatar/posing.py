@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perse.avatar import _native_pose_mlp
 from perse.avatar.networks import SplitMLP
-from perse.head import Binding, skin_runs
+from perse.head import Binding, native_takes, skin_runs
 from perse.splat import Gaussians
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(1e-4), math.log(0.025)
@@ -100,12 +101,36 @@ class PoseMLP(nn.Module):
                 a face does, apart from where the head turns.
             pose_code: [N, P].
         """
+        weights, biases = self.layers(z)
+        given = [moved, bent, *weights, *([] if pose_code is None else [pose_code])]
+        if moved.dim() == 3 and native_takes(*given) and _native_pose_mlp.fits(weights):
+            codes = moved.new_zeros(moved.shape[1], 0) if pose_code is None else pose_code
+            numbers = (self.MOVED_SCALE, self.BENT_SCALE, *self.BOUNDS)
+            out = _native_pose_mlp.changes(moved, bent, codes, weights, biases, numbers)
+        else:
+            out = self.changes_torch(moved, bent, pose_code, z)
+        quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
+        return quats, scales, opacity[..., 0], colors
+
+    def changes_torch(
+        self, moved: Tensor, bent: Tensor, pose_code: Tensor | None, z: Tensor | None
+    ) -> Tensor:
+        """All changes [F, N, 11] by the definition, for any device and precision, with derivatives of any order."""
         inputs = torch.cat([moved * self.MOVED_SCALE, bent * self.BENT_SCALE], -1)
         if pose_code is not None:
             inputs = torch.cat([inputs, pose_code.expand(*inputs.shape[:-1], -1)], -1)
-        out = torch.tanh(self.net(inputs, z) - self.at_rest(pose_code, z)) * self.bounds
-        quats, scales, opacity, colors = out.split([4, 3, 1, 3], -1)
-        return quats, scales, opacity[..., 0], colors
+        return torch.tanh(self.net(inputs, z) - self.at_rest(pose_code, z)) * self.bounds
+
+    def layers(self, z: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights [outputs, inputs] and biases [outputs] of every layer, the code's share added to the first bias."""
+        layers = [self.net.first, *self.net.hidden, self.net.last]
+        weights = [layer.weight for layer in layers]
+        biases = [
+            w.new_zeros(len(w)) if layer.bias is None else layer.bias for w, layer in zip(weights, layers)
+        ]
+        if self.net.latent is not None and z is not None:
+            biases[0] = biases[0] + self.net.latent(z)
+        return weights, biases
 
     def at_rest(self, pose_code: Tensor | None, z: Tensor | None) -> Tensor:
         """What the network says of points that do not move [1, N or 1, 11]."""

@@ -1,5 +1,6 @@
 """The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
 
+from ._native_skinning import takes as native_takes
 from .arkit import arkit_names, arkit_to_motion
 from .flame import load_flame
 from .model import PARTS, Head
@@ -32,6 +33,7 @@ __all__ = [
     "blend_rotations",
     "closest_point",
     "load_flame",
+    "native_takes",
     "open_head",
     "pose_transforms",
     "quaternion_multiply",
