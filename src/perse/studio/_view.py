@@ -70,14 +70,6 @@ class View:
         index, _, depth = rasterize_mesh(self.project(vertices), faces, self.height, self.width)
         return index, np.where(index < 0, np.nan, depth)
 
-    def far_depth_map(self, vertices: Array, faces: Array) -> Array:
-        """Depth [H, W] of the farthest surface (nan: none)."""
-        pixels = self.project(vertices)
-        beyond = pixels[:, 2].max() + 1.0
-        pixels[:, 2] = beyond - pixels[:, 2]
-        index, _, depth = rasterize_mesh(pixels, faces, self.height, self.width, perspective=False)
-        return np.where(index < 0, np.nan, beyond - depth)
-
 
 def in_image(pixels: Array, view: View, margin: float = 1.0) -> Array:
     """Which of ``pixels`` [N, 2+] lie inside the image by a margin."""
