@@ -43,6 +43,13 @@ static void* allocate(std::size_t size, std::size_t alignment) {
 }
 void* operator new(std::size_t size) { return allocate(size ? size : 1, alignof(std::max_align_t)); }
 void* operator new(std::size_t size, std::align_val_t to) { return allocate(size ? size : 1, static_cast<std::size_t>(to)); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {  // std::stable_sort asks for this one
+  try {
+    return operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
