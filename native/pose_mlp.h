@@ -49,20 +49,20 @@ inline void multiply_add(int rows, int depth, int columns, const float* a, int a
   for (; column < columns; column += kW) multiply_columns<1>(rows, depth, a, a_row, a_step, b + column, b_row, c + column, c_row);
 }
 
-// Values of every layer for kMlpPoints points: [point, stride(layer)].
+// Values of every layer for kMlpPoints points: [point, stride[layer]].
 struct Activations {
   float* at[kMaxMlpLayers + 1];
 
   PERSE_INLINE Activations(const MlpNetwork& net, float*& scratch) {
     for (int l = 0; l <= net.layers; ++l) {
       at[l] = scratch;
-      scratch += kMlpPoints * net.stride(l);
+      scratch += kMlpPoints * net.stride[l];
     }
   }
 
   // Inputs of points [first, first + n); without movement where `moved` is null.
   PERSE_INLINE void set_inputs(const MlpTraining& job, const float* moved, const float* bent, int first, int n) {
-    const int stride = job.net.stride(0), codes = job.net.widths[0] - 6;
+    const int stride = job.net.stride[0], codes = job.net.widths[0] - 6;
     memset(at[0], 0, sizeof(float) * static_cast<size_t>(kMlpPoints * stride));
     for (int p = 0; p < n; ++p) {
       float* row = at[0] + p * stride;
@@ -76,10 +76,10 @@ struct Activations {
 
   PERSE_INLINE void run(const MlpNetwork& net) {
     for (int l = 0; l < net.layers; ++l) {
-      const int stride = net.stride(l + 1);
+      const int stride = net.stride[l + 1];
       float* out = at[l + 1];
       for (int p = 0; p < kMlpPoints; ++p) memcpy(out + p * stride, net.biases[l], sizeof(float) * static_cast<size_t>(stride));
-      multiply_add(kMlpPoints, net.widths[l], stride, at[l], net.stride(l), 1, net.weights[l], stride, out, stride);
+      multiply_add(kMlpPoints, net.widths[l], stride, at[l], net.stride[l], 1, net.weights[l], stride, out, stride);
       if (l + 1 == net.layers) continue;
       for (int k = 0; k < kMlpPoints * stride; k += kW) store(out + k, max(load(out + k), 0.f));
     }
@@ -89,8 +89,8 @@ struct Activations {
   PERSE_INLINE float* run_back(const MlpNetwork& net, float* grad, float* spare, float* sums) const {
     const float one = 1.f;
     for (int l = net.layers - 1; l >= 0; --l) {
-      const int in = net.stride(l), out = net.stride(l + 1);
-      float* own_sums = sums + net.sums_begin(l);
+      const int in = net.stride[l], out = net.stride[l + 1];
+      float* own_sums = sums + net.sums_begin[l];
       multiply_add(net.widths[l], kMlpPoints, out, at[l], 1, in, grad, out, own_sums, out);
       multiply_add(1, kMlpPoints, out, &one, 0, 0, grad, out, own_sums + net.widths[l] * out, out);
       memset(spare, 0, sizeof(float) * static_cast<size_t>(kMlpPoints * in));
@@ -108,7 +108,7 @@ struct Activations {
 
 void mlp_forward(const MlpTraining& job, int begin, int end, float* scratch) {
   const MlpNetwork& net = job.net;
-  const int stride = net.stride(net.layers);
+  const int stride = net.stride[net.layers];
   Activations rest(net, scratch), moving(net, scratch);
   for (int first = begin; first < end; first += kMlpPoints) {
     const int n = end - first < kMlpPoints ? end - first : kMlpPoints;
@@ -132,11 +132,11 @@ void mlp_forward(const MlpTraining& job, int begin, int end, float* scratch) {
 
 void mlp_backward(const MlpTraining& job, const MlpGradients& gradients, int begin, int end, float* scratch, float* sums) {
   const MlpNetwork& net = job.net;
-  const int stride = net.stride(net.layers), in = net.stride(0), codes = net.widths[0] - 6;
+  const int stride = net.stride[net.layers], in = net.stride[0], codes = net.widths[0] - 6;
   Activations rest(net, scratch), moving(net, scratch);
   float* const grad = scratch;
-  float* const spare = grad + kMlpPoints * net.widest();
-  float* const grad_rest = spare + kMlpPoints * net.widest();
+  float* const spare = grad + kMlpPoints * net.widest;
+  float* const grad_rest = spare + kMlpPoints * net.widest;
   for (int first = begin; first < end; first += kMlpPoints) {
     const int n = end - first < kMlpPoints ? end - first : kMlpPoints;
     const auto add_codes = [&](const float* grad_inputs) {

@@ -104,29 +104,15 @@ enum TableRow {  // rows of TableJob::constants
 struct MlpNetwork {
   int layers;
   int widths[kMaxMlpLayers + 1];  // inputs (3 moved, 3 bent, codes), then outputs of every layer
-  const float* weights[kMaxMlpLayers];     // [widths[l], stride(l + 1)]
-  const float* transposed[kMaxMlpLayers];  // [widths[l + 1], stride(l)]
-  const float* biases[kMaxMlpLayers];      // [stride(l + 1)]
+  const float* weights[kMaxMlpLayers];     // [widths[l], stride[l + 1]]
+  const float* transposed[kMaxMlpLayers];  // [widths[l + 1], stride[l]]
+  const float* biases[kMaxMlpLayers];      // [stride[l + 1]]
 
-  int stride(int l) const { return (widths[l] + 15) / 16 * 16; }
-  int widest() const {
-    int most = 0;
-    for (int l = 0; l <= layers; ++l) most = stride(l) > most ? stride(l) : most;
-    return most;
-  }
-  // Where the gradients of layer l begin: of its weights [widths[l], stride(l + 1)], then of its biases. For l = layers
-  // the number of all.
-  int sums_begin(int l) const {
-    int begin = 0;
-    for (int k = 0; k < l; ++k) begin += (widths[k] + 1) * stride(k + 1);
-    return begin;
-  }
-  // Floats of scratch: two sets of values, three rows of gradients.
-  int scratch() const {
-    int size = 3 * widest();
-    for (int l = 0; l <= layers; ++l) size += 2 * stride(l);
-    return kMlpPoints * size;
-  }
+  int stride[kMaxMlpLayers + 1];      // widths rounded up to 16: the length of a row
+  int sums_begin[kMaxMlpLayers + 1];  // where the gradients of layer l begin: of its weights [widths[l], stride[l + 1]],
+                                      // then of its biases; for l = layers the number of all
+  int widest;                         // the longest row
+  int scratch;                        // floats: two sets of values, three rows of gradients, for kMlpPoints points
 };
 
 struct MlpTraining {
