@@ -3,7 +3,7 @@
 from perse.avatar.avatar import Avatar, Rendering
 from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
-from perse.avatar.fields import FieldConfig, Layout
+from perse.avatar.fields import FieldConfig, Layout, Moved
 from perse.avatar.latent import LatentConfig, LatentSpace
 from perse.avatar.model import AvatarModel, ModelConfig
 from perse.avatar.posing import Canonical, pose_canonical
@@ -23,6 +23,7 @@ __all__ = [
     "LearnedSubject",
     "Look",
     "ModelConfig",
+    "Moved",
     "Rendering",
     "Start",
     "pose_canonical",

@@ -1,7 +1,16 @@
 """Learning an avatar from a dataset: losses, starts, reconstruction (paper sections 4.3, A.1.2, A.1.3)."""
 
 from perse.training import losses
-from perse.training.config import PRESETS, LossWeights, StepSizes, TrainConfig
+from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes, TrainConfig
 from perse.training.reconstruct import Training, train
 
-__all__ = ["PRESETS", "LossWeights", "StepSizes", "TrainConfig", "Training", "losses", "train"]
+__all__ = [
+    "PRESETS",
+    "DensityConfig",
+    "LossWeights",
+    "StepSizes",
+    "TrainConfig",
+    "Training",
+    "losses",
+    "train",
+]

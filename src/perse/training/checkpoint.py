@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,42 +51,73 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 # ---- model and optimizer ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    path: Path
+    step: int
+    """The step to go on with."""
+    tensors: dict[str, Tensor]
+
+    @staticmethod
+    def read(path: Path, identity: dict[str, Any]) -> Checkpoint:
+        """Read one.
+
+        Raises:
+            PerseError: damaged, or made with other settings or other data.
+        """
+        tensors, info = read_tensors(path)
+        for key, value in identity.items():
+            if info.get(key) != value:
+                raise PerseError(
+                    f"{path.parent} holds a training with another {key}; choose another folder, or delete it to "
+                    "start anew"
+                )
+        return Checkpoint(path, int(info["step"]), tensors)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """All tensors whose names begin with `prefix` and a dot, without it."""
+        start = f"{prefix}."
+        return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+    def fill(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put weights and moments into a model and optimizer of the right sizes."""
+        try:
+            model.load_state_dict(self.part("model"))
+        except RuntimeError as error:
+            raise PerseError(
+                f"{self.path} does not fit this model; delete {self.path.parent} to start anew"
+            ) from error
+        for name, parameter in model.named_parameters():
+            found = {
+                m: self.tensors[f"adam.{m}.{name}"] for m in MOMENTS if f"adam.{m}.{name}" in self.tensors
+            }
+            if found:
+                # The step count stays a float tensor where torch put it; moments go to the parameter's device.
+                optimizer.state[parameter] = {m: t.to(parameter.device) for m, t in found.items()}
+
+
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, identity: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    identity: dict[str, Any],
+    parts: dict[str, dict[str, Tensor]],
 ) -> None:
-    """Everything that the next step depends on. (Random numbers are functions of seed and step.)"""
+    """Everything that the next step depends on. (Random numbers are functions of seed and step.)
+
+    Args:
+        parts: further state, by the prefix that `Checkpoint.part` takes.
+    """
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"adam.{moment}.{name}"] = torch.as_tensor(value)
+    for prefix, part in parts.items():
+        tensors |= {f"{prefix}.{name}": t for name, t in part.items()}
     write_tensors(path, tensors, {"step": step, **identity})
-
-
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
-) -> int:
-    """Put a checkpoint into model and optimizer; returns the step to go on with.
-
-    Raises:
-        PerseError: damaged, or made with other settings or other data.
-    """
-    tensors, info = read_tensors(path)
-    for key, value in identity.items():
-        if info.get(key) != value:
-            raise PerseError(
-                f"{path.parent} holds a training with another {key}; choose another folder, or delete it to start anew"
-            )
-    state = {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise PerseError(f"{path} does not fit this model; delete {path.parent} to start anew") from error
-    for name, parameter in model.named_parameters():
-        found = {m: tensors[f"adam.{m}.{name}"] for m in MOMENTS if f"adam.{m}.{name}" in tensors}
-        if found:
-            # The step count stays a float tensor where torch put it; moments go to the parameter's device.
-            optimizer.state[parameter] = {m: t.to(parameter.device) for m, t in found.items()}
-    return int(info["step"])
 
 
 # ---- starts -----------------------------------------------------------------------------------------------

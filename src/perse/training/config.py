@@ -74,6 +74,38 @@ class StepSizes:
 
 
 @dataclass(frozen=True)
+class DensityConfig:
+    """Density control (A.1.2): from `start_points` to `TrainConfig.points`, and where they are."""
+
+    start_points: int | None = None
+    """Points to start with; None: all of them, and only their places change."""
+    every_epochs: float = 5.0
+    """Epochs between changes, as in the paper."""
+    every: float | None = None
+    """Share of the training between changes; replaces `every_epochs`."""
+    until: float = 0.8
+    """Share of the training after which the points stay."""
+    growth: float = 2.0
+    """Largest factor by which the points become more in one change."""
+    guided: bool = True
+    """Split points that carry error. False: the paper's way, anywhere, and all shrink once there are enough."""
+    prune_opacity: float = 0.5
+    """A point that no subject shows with this opacity is dropped."""
+    shrink: float = 0.6
+    """Length of the axis along which a point was split; in the paper's way (0.75) of every point's every axis."""
+    radius_gaps: float = 1.0
+    """The paper's way: how far from its parent a point is born, in gaps between neighbours."""
+
+    def __post_init__(self) -> None:
+        if self.growth < 1 or not 0 < self.shrink < 1 or not 0 <= self.prune_opacity < 1:
+            raise PerseError(
+                "density: growth must be at least 1, shrink and prune_opacity must lie between 0 and 1"
+            )
+        if self.every_epochs <= 0 or (self.every is not None and self.every <= 0):
+            raise PerseError("density: every and every_epochs must be larger than 0")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training. The number of steps is fixed, so that the same seed gives the same avatar on any machine."""
 
@@ -82,7 +114,9 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     """Shapes of the networks."""
     points: int = 30_000
-    """Points to start with, all layers together."""
+    """Points, all layers together: at the start, or where density control leads to."""
+    density: DensityConfig | None = None
+    """How points become more and change places; None: they stay what the start made them."""
     steps: int = 4500
     """Optimizer steps."""
     frames_per_step: int = 1
@@ -125,11 +159,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.frames_per_step < 1 or self.subjects_per_step < 1:
             raise PerseError("steps, frames_per_step and subjects_per_step must be at least 1")
-        if self.points < 100:
+        if min(self.points, self.first_points) < 100:
             raise PerseError("an avatar needs at least 100 points")
         for name in ("warmup", "combinations", "random_background", "reference_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PerseError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+
+    @property
+    def first_points(self) -> int:
+        """Points to start with."""
+        start = self.density.start_points if self.density else None
+        return self.points if start is None else min(start, self.points)
 
     @staticmethod
     def preset(name: str, *, seed: int = 0, device: str = "cpu", **changes: Any) -> TrainConfig:

@@ -15,6 +15,7 @@ from perse.splat import Camera, rasterize
 from perse.training import losses
 from perse.training.combinations import Combiner
 from perse.training.config import TrainConfig
+from perse.training.density import Survey
 from perse.training.frames import FrameStore, Target
 from perse.training.sampling import Sampler, step_rng
 
@@ -24,6 +25,8 @@ class Terms:
     """Weighted loss terms of a step."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
+    survey: Survey | None = None
+    """What the picture tells density control, where it was asked; adds nothing to the loss."""
 
     def add(self, name: str, weight: float, value: Tensor) -> None:
         """Add `weight` times `value` under `name`."""
@@ -31,7 +34,8 @@ class Terms:
 
     def total(self) -> Tensor:
         """Their sum (Eq. 12)."""
-        return torch.stack(list(self.values.values())).sum()
+        total = torch.stack(list(self.values.values())).sum()
+        return total if self.survey is None else total + self.survey.tap
 
     def numbers(self) -> dict[str, float]:
         """For the log."""
@@ -63,17 +67,19 @@ class Objective:
             self._lpips = LPIPS(config.perceptual_net).to(self._device)
         self._white = torch.ones(3, device=self._device)
 
-    def terms(self, model: AvatarModel, step: int, part: int = 0) -> Terms:
-        """The loss terms of one subject's share of a step."""
+    def terms(self, model: AvatarModel, step: int, part: int = 0, survey: bool = False) -> Terms:
+        """The loss terms of one subject's share of a step; `survey` asks which points carry the error."""
         rng = step_rng(self.config.seed, step, 1000 + part)
         combine = rng.random() < self.config.combinations and step >= self.warmup_steps
         if combine and self._combiner.possible:
             return self._combination_terms(model, step, part, rng)
-        return self._subject_terms(model, step, part, rng)
+        return self._subject_terms(model, step, part, rng, survey)
 
     # ---- one subject of the dataset ---------------------------------------------------------------------
 
-    def _subject_terms(self, model: AvatarModel, step: int, part: int, rng: np.random.Generator) -> Terms:
+    def _subject_terms(
+        self, model: AvatarModel, step: int, part: int, rng: np.random.Generator, survey: bool
+    ) -> Terms:
         subject, frames = self._sampler.draw(step, part)
         target = self._store.target(subject, frames)
         on_white = rng.random() >= self.config.random_background
@@ -85,7 +91,8 @@ class Objective:
         codes = model.latent.codes(self._subjects[subject].entries)
         canonical = model.canonical(codes, learn_flame)
         layer = self._random_layer(canonical, rng)
-        image, alpha, share = self._draw(model, canonical, frames, background, layer, step)
+        probe = canonical.means.new_zeros(len(canonical), 2).requires_grad_() if survey else None
+        image, alpha, share, probed = self._draw(model, canonical, frames, background, step, layer, probe)
 
         weights, terms = self.config.weights, Terms()
         terms.add("l1", weights.l1, losses.l1(image, target.rgb))
@@ -102,6 +109,9 @@ class Objective:
         terms.add("z", weights.z, losses.latent_loss(codes.z))
         if learn_flame:
             terms.add("flame", weights.flame, self._flame(model, canonical))
+        if probe is not None and probed is not None:
+            error = (image - target.rgb).abs().mean(-1)
+            terms.survey = Survey.of(canonical.layers, probe, probed, error)
         return terms
 
     def _random_layer(self, canonical: Canonical, rng: np.random.Generator) -> str | None:
@@ -135,7 +145,7 @@ class Objective:
         combination = self._combiner.draw(rng, int(frames[0]))
         codes = model.latent.codes(combination.entries)
         canonical = model.canonical(codes, learn_flame=False)
-        image, _, _ = self._draw(model, canonical, frames, self._white, None, step)
+        image = self._draw(model, canonical, frames, self._white, step)[0]
         terms = Terms()
         value = losses.l1(image, combination.rgb[None], combination.mask[None])
         terms.add("combination", self.config.weights.combination, value)
@@ -150,24 +160,30 @@ class Objective:
         canonical: Canonical,
         frames: np.ndarray,
         background: Tensor,
-        layer: str | None,
         step: int,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """image [F, H, W, 3], alpha [F, H, W], and the visible shares [F, H, W, 2] of the layer and of its like."""
+        layer: str | None = None,
+        probe: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """image [F, H, W, 3], alpha [F, H, W], the visible shares [F, H, W, 2] of the layer and of its like, and the
+        probe [N, 2] drawn [F, H, W, 2]."""
         index = torch.from_numpy(frames).to(self._device)
         use_mlp = step >= self.warmup_steps
         gaussians = model.pose(canonical, self._expr[index], self._pose[index], use_mlp)
         camera = self._camera
         if camera.viewmat.ndim == 3:
             camera = Camera(camera.viewmat[index], camera.K, camera.width, camera.height)
-        extra = None
+        extra = []
         if layer is not None:
-            extra = canonical.means.new_zeros(len(canonical), 2)
-            extra[canonical.layers[layer], 0] = 1.0
+            marks = canonical.means.new_zeros(len(canonical), 2)
+            marks[canonical.layers[layer], 0] = 1.0
             base = canonical.layers["base"]
-            extra[base, 1] = (canonical.labels[base] == category_code(layer)).to(extra.dtype)
-        image, alpha = rasterize(gaussians, camera, background, extra)
-        return image[..., :3], alpha, image[..., 3:] if layer is not None else None
+            marks[base, 1] = (canonical.labels[base] == category_code(layer)).to(marks.dtype)
+            extra.append(marks)
+        if probe is not None:
+            extra.append(probe)
+        image, alpha = rasterize(gaussians, camera, background, torch.cat(extra, 1) if extra else None)
+        share = image[..., 3:5] if layer is not None else None
+        return image[..., :3], alpha, share, image[..., -2:] if probe is not None else None
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from perse.avatar import Avatar, AvatarModel, Layout, Start
 from perse.dataset import Dataset
 from perse.errors import PerseError
 from perse.head import Head, open_head
-from perse.training.checkpoint import load_checkpoint, load_start, save_checkpoint, save_start
+from perse.training.checkpoint import Checkpoint, load_start, save_checkpoint, save_start
 from perse.training.config import StepSizes, TrainConfig
+from perse.training.density import Density, follow_in_adam
 from perse.training.objective import Objective
 from perse.training.sampling import Sampler, subject_weights
 from perse.training.starts import make_start
@@ -83,15 +86,22 @@ class Training:
         self.cast = Cast.of(dataset)
         self.start = self._make_start()
         self.model = build_model(dataset, self.cast, self.start, config, head)
+        saved = None
+        if self._paths.checkpoint.is_file():
+            saved = Checkpoint.read(self._paths.checkpoint, self._identity())
+            rearrange_as(self.model, saved)
         self.optimizer = make_optimizer(self.model, config, dataset.size)
         self._heights = [group["lr"] for group in self.optimizer.param_groups]
         self.warmup_steps = warmup_steps(config, dataset)
         self.objective = Objective(
             config, dataset, self.cast.subjects, make_sampler(config, dataset, self.cast), self.warmup_steps
         )
+        self.density = Density(config, epoch_steps(config, dataset), self.model)
         self.step = 0
-        if self._paths.checkpoint.is_file():
-            self.step = load_checkpoint(self._paths.checkpoint, self.model, self.optimizer, self._identity())
+        if saved is not None:
+            saved.fill(self.model, self.optimizer)
+            self.density.load(saved.part("density"))
+            self.step = saved.step
 
     # ---- running ----------------------------------------------------------------------------------------
 
@@ -112,7 +122,7 @@ class Training:
         with bar, open(self._paths.log, "a", encoding="utf-8") as log:
             while self.step < self.config.steps:
                 numbers = self.one_step()
-                if self.step % LOG_EVERY == 0 or self.step == 1:
+                if numbers:
                     log.write(json.dumps({"step": self.step, **numbers}) + "\n")
                     log.flush()
                 bar.update()
@@ -125,39 +135,53 @@ class Training:
                 if on_step is not None:
                     on_step(self.step)
 
-    def one_step(self) -> dict[str, float]:
-        """One optimizer step; returns its loss terms."""
+    def one_step(self) -> dict[str, Any]:
+        """One optimizer step; returns what the log tells of it: loss terms at some steps, points where they change."""
         scale = schedule(self.step, self.config)
         for group, height in zip(self.optimizer.param_groups, self._heights):
             group["lr"] = height * scale
         # Parameters that no part of this step uses keep no gradient, and Adam leaves them alone.
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.config.subjects_per_step
-        numbers: dict[str, float] = {}
+        numbers: dict[str, Any] = {}
+        survey = self.density.surveys(self.step)
         for part in range(parts):
-            terms = self.objective.terms(self.model, self.step, part)
+            terms = self.objective.terms(self.model, self.step, part, survey)
             loss = terms.total() / parts
             if not bool(torch.isfinite(loss.detach())):
                 raise RuntimeError(f"the loss of step {self.step} is not finite: {terms.numbers()}")
             loss.backward()
+            if terms.survey is not None:
+                self.density.observe(terms.survey)
             if (self.step + 1) % LOG_EVERY == 0 or self.step == 0:
                 for name, value in terms.numbers().items():
                     numbers[name] = numbers.get(name, 0.0) + value / parts
         self.optimizer.step()
         self.step += 1
+        if self.density.due(self.step):
+            numbers["points"] = self._change_points()
         return numbers
+
+    def _change_points(self) -> dict[str, int]:
+        """Density control; returns the points of every set."""
+        codes = [partial(self.model.latent.codes, s.entries) for s in self.cast.subjects]
+        follow = partial(follow_in_adam, self.optimizer)
+        return self.density.change(self.model, codes, self.step, follow)
 
     def save(self) -> None:
         """Write a checkpoint of the current step."""
-        save_checkpoint(self._paths.checkpoint, self.model, self.optimizer, self.step, self._identity())
+        parts = {"density": self.density.state(), "ancestor": self.model.field.ancestors}
+        save_checkpoint(
+            self._paths.checkpoint, self.model, self.optimizer, self.step, self._identity(), parts
+        )
 
     def avatar(self) -> Avatar:
         """The avatar as it is now."""
         first = int(self.dataset.train_indices[0])
         motion = self.dataset.motion
         # A copy: an avatar's weights are frozen, the training may go on.
-        model = build_model(self.dataset, self.cast, self.start, self.config, self.head)
-        model.load_state_dict(self.model.state_dict())
+        model = copy.deepcopy(self.model)
+        model.zero_grad(set_to_none=True)
         return Avatar(
             model,
             self.cast.subjects,
@@ -232,12 +256,21 @@ def warmup_steps(config: TrainConfig, dataset: Dataset) -> int:
     """Steps without MLP_pose."""
     if config.warmup_epochs is None:
         return round(config.warmup * config.steps)
-    epoch = (
-        len(dataset.subjects)
-        * len(dataset.train_indices)
-        / (config.frames_per_step * config.subjects_per_step)
-    )
-    return round(config.warmup_epochs * epoch)
+    return round(config.warmup_epochs * epoch_steps(config, dataset))
+
+
+def epoch_steps(config: TrainConfig, dataset: Dataset) -> float:
+    """Steps in which every training frame of every subject is seen once, on average."""
+    frames = len(dataset.subjects) * len(dataset.train_indices)
+    return frames / (config.frames_per_step * config.subjects_per_step)
+
+
+def rearrange_as(model: AvatarModel, saved: Checkpoint) -> None:
+    """Give a model of step 0 the points of a checkpoint: each is a copy of the point of the start it descends from."""
+    for name, ancestors in saved.part("ancestor").items():
+        model.field.rearrange(
+            name, ancestors.to(model.joints.device), torch.zeros(len(ancestors), dtype=torch.bool)
+        )
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -48,7 +48,7 @@ def make_start(dataset: Dataset, head: Head, cast: Cast, config: TrainConfig) ->
     Raises:
         PerseError: `studio` was asked for and the dataset holds no points.
     """
-    context = Context(dataset, head, cast, config.points, config.seed)
+    context = Context(dataset, head, cast, config.first_points, config.seed)
     kind = config.start
     if kind in ("auto", "studio"):
         missing = [s.id for s in dataset.subjects if "points.safetensors" not in s.files]

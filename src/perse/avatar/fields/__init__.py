@@ -1,7 +1,8 @@
 """Fields: what turns codes into canonical points. `basis` (layers of points) and `mlp` (the paper's networks)."""
 
+from perse.avatar.fields._points import Moved
 from perse.avatar.fields.base import Field, FieldConfig, Layout, make_field
 from perse.avatar.fields.basis import BasisField
 from perse.avatar.fields.mlp import MlpField
 
-__all__ = ["BasisField", "Field", "FieldConfig", "Layout", "MlpField", "make_field"]
+__all__ = ["BasisField", "Field", "FieldConfig", "Layout", "MlpField", "Moved", "make_field"]

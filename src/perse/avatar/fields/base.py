@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from perse.avatar.codes import Codes
+from perse.avatar.fields._points import Moved
 from perse.avatar.posing import Canonical
 from perse.avatar.start import Start
 from perse.head import Binding
@@ -89,6 +90,23 @@ class Field(Protocol):
 
     def roles(self) -> dict[str, str]:
         """What every parameter is (position, opacity, color, direction, net...), for its step size."""
+
+    ancestors: dict[str, Tensor]
+    """[n] int64 for each set of points ("base", then the layers): the point of the start each descends from. Empty
+    where nothing was initialised."""
+
+    def rearrange(self, name: str, source: Tensor, fresh: Tensor) -> list[Moved]:
+        """Point i of a set becomes a copy of its point `source[i]` [n'], with all that it learned (A.1.2).
+
+        Everything that is kept for each point follows: values, directions, E, P, W, what Eq. 31 pulls them to, labels,
+        and the lists of points that categories act on. `fresh` [n'] marks the newborn for whoever holds the result.
+
+        Returns:
+            The parameters that were replaced.
+        """
+
+    def adjust(self, name: str, points: Tensor, offset: Tensor, log_scale: Tensor) -> None:
+        """Move some points [k] of a set by `offset` [k, 3] metres and change their sizes by `log_scale` [k, 3]."""
 
     # What both are because they are modules.
     def named_parameters(

@@ -9,6 +9,7 @@ mouth shapes, skin under a beard or without eyebrows). A layer may *yield* to an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from perse.avatar.codes import Codes
 from perse.avatar.fields._closed_form import solve_category
+from perse.avatar.fields._points import Moved, rearrange_buffers, rearrange_parameters, rows_of
 from perse.avatar.fields.base import FieldConfig, Layout, detach_unless, empty
 from perse.avatar.fields.mlp import normalize_weights
 from perse.avatar.posing import Canonical, layer_slices
@@ -124,6 +126,7 @@ class BasisField(nn.Module):
         self.yields = _modules({SEPARATOR.join(p): Yield(layout.layers[p[0]], rank) for p in layout.yields})
         self.register_buffer("steps", value_steps(config.offset_step), persistent=False)
         self._targets: dict[str, Binding] = {}
+        self.ancestors: dict[str, Tensor] = {}
 
     # ---- starting ---------------------------------------------------------------------------------------
 
@@ -142,6 +145,7 @@ class BasisField(nn.Module):
             name: Binding(p.E.detach().clone(), p.P.detach().clone(), p.W.detach().clone())
             for name, p in [("base", self.base), *self.layers.items()]
         }
+        self.ancestors = {name: torch.arange(len(target.W)) for name, target in self._targets.items()}
 
     def _randomize(self, generator: torch.Generator) -> None:
         for linear in self.coefficients.values():
@@ -238,6 +242,37 @@ class BasisField(nn.Module):
     def flame_targets(self, canonical: Canonical) -> list[Binding]:
         """The bindings that the start gave each live layer."""
         return [self._targets[name] for name in canonical.layers]
+
+    def rearrange(self, name: str, source: Tensor, fresh: Tensor) -> list[Moved]:
+        """Rows of a layer's points and directions, of how it yields; for the base, of what acts on it."""
+        layer: PointLayer = self.base if name == "base" else self.layers[name]
+        count, rest = len(layer.points), (source, fresh)
+        own = [key for key, _ in layer.named_parameters(recurse=False)]
+        moved = rearrange_parameters(layer, {key: int(key == "directions") for key in own}, *rest)
+        rearrange_buffers(layer, ("labels",), source)
+        if name in self._targets:
+            self._targets[name] = Binding(*(t[source] for t in self._targets[name]))
+            self.ancestors[name] = self.ancestors[name][source.cpu()]
+        if name == "base":
+            for action in self.actions.values():
+                index, copied = rows_of(action.index, source, count)
+                action.index = index
+                moved += rearrange_parameters(action, {"shift": 0, "directions": 1}, copied, fresh[index])
+            actions = {category: len(action.index) for category, action in self.actions.items()}
+            self.layout = replace(self.layout, base=len(source), actions=actions)
+        else:
+            for pair, module in self.yields.items():
+                if pair.split(SEPARATOR)[0] == name:
+                    moved += rearrange_parameters(module, {"shift": 0, "directions": 1}, *rest)
+            self.layout = replace(self.layout, layers={**self.layout.layers, name: len(source)})
+        return moved
+
+    def adjust(self, name: str, points: Tensor, offset: Tensor, log_scale: Tensor) -> None:
+        """The layer's own points and sizes; directions stay as they are."""
+        layer: PointLayer = self.base if name == "base" else self.layers[name]
+        with torch.no_grad():
+            layer.points[points] += offset
+            layer.scale[points] += log_scale
 
     def roles(self) -> dict[str, str]:
         """By the last part of a parameter's name; a layer's points may wander further than the base's."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from perse.avatar.codes import Codes
+from perse.avatar.fields._points import Moved, rearrange_buffers, rearrange_parameters
 from perse.avatar.fields.base import FieldConfig, Layout, empty
 from perse.avatar.networks import SplitMLP, positional_encoding
 from perse.avatar.posing import Canonical
@@ -64,6 +65,7 @@ class MlpField(nn.Module):
         self.register_buffer("flame_W", torch.zeros(n, 5))
         self.register_buffer("labels", torch.zeros(n, dtype=torch.uint8))
         self.register_buffer("steps", value_steps(config.offset_step), persistent=False)
+        self.ancestors: dict[str, Tensor] = {}
 
     def initialize(self, start: Start, latent: LatentSpace, generator: torch.Generator) -> None:
         """Points, colours and bindings of the reference; the networks begin by adding almost nothing."""
@@ -81,6 +83,7 @@ class MlpField(nn.Module):
                 # Without values of its own a point starts as the average one: the paper's bare beginning.
                 self.values.copy_(self.values.mean(0).expand_as(self.values))
                 self.values[:, 4:8] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+        self.ancestors = {"base": torch.arange(len(points))}
         self.deform.initialize(generator, 1e-3)
         self.appear.initialize(generator, 3e-2)
 
@@ -121,6 +124,21 @@ class MlpField(nn.Module):
     def flame_targets(self, canonical: Canonical) -> list[Binding]:
         """E, P, W of the nearest head surface."""
         return [Binding(self.flame_E, self.flame_P, self.flame_W)]
+
+    def rearrange(self, name: str, source: Tensor, fresh: Tensor) -> list[Moved]:
+        """Rows of the points and of whatever each has of its own; the networks know no points."""
+        own = [key for key, _ in self.named_parameters(recurse=False)]
+        rearrange_buffers(self, ("values", "flame_E", "flame_P", "flame_W", "labels"), source)
+        if self.ancestors:
+            self.ancestors[name] = self.ancestors[name][source.cpu()]
+        self.layout = Layout(len(source))
+        return rearrange_parameters(self, dict.fromkeys(own, 0), source, fresh)
+
+    def adjust(self, name: str, points: Tensor, offset: Tensor, log_scale: Tensor) -> None:
+        """x_gc, and the value that MLP_c's scale is added to."""
+        with torch.no_grad():
+            self.points[points] += offset
+            self.values[points, SCALE] += log_scale
 
     def roles(self) -> dict[str, str]:
         """The networks learn as networks, the points' own values by kind."""
