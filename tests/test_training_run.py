@@ -295,20 +295,5 @@ def test_combined_subjects_and_frames_per_step(tmp_path: Path) -> None:
     assert {"hat", "beard"} <= set(avatar.canonical(avatar.look_of("009-both")).layers)
 
 
-def test_accumulating_two_subjects_adds_their_gradients(tmp_path: Path) -> None:
-    """The paper's release does not accumulate what it says it accumulates."""
-    dataset = shared_dataset()
-    two = Training(dataset, tiny_config(subjects_per_step=2), tmp_path / "two", open_head())
-
-    def gradient(parts: list[int]) -> torch.Tensor:
-        two.optimizer.zero_grad(set_to_none=True)
-        for part in parts:
-            (two.objective.terms(two.model, 0, part).total() / 2).backward()
-        return two.model.get_parameter("_field.base.color").grad.clone()
-
-    assert torch.allclose(gradient([0, 1]), gradient([0]) + gradient([1]), atol=1e-9)
-    assert not torch.allclose(gradient([0]), gradient([1]))
-
-
 def test_motion_of_the_synthetic_data_is_split() -> None:
     assert int(motion().train.sum()) == 8

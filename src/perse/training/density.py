@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perse._ranks import Ranks
 from perse.avatar import AvatarModel, Codes, Moved
 from perse.head import quaternion_to_matrix
 from perse.training.config import TrainConfig
@@ -75,9 +76,10 @@ class Change:
 class Density:
     """Density control of one training: what was seen of the points since the last change, and the changes."""
 
-    def __init__(self, config: TrainConfig, epoch: float, model: AvatarModel) -> None:
+    def __init__(self, config: TrainConfig, epoch: float, model: AvatarModel, ranks: Ranks) -> None:
         """`epoch`: steps in which every frame of every subject is seen once."""
         self.config = config
+        self._ranks = ranks
         self.settings = config.density
         self.interval = 0
         if self.settings is not None:
@@ -99,11 +101,16 @@ class Density:
             return False
         return step % SURVEY_EVERY == 0 and step < self.settings.until * self.config.steps
 
-    def observe(self, survey: Survey) -> None:
-        """Add what a survey's backward pass left in its probe."""
-        assert survey.probe.grad is not None
-        for name, points in survey.layers.items():
-            self._seen[name] += survey.probe.grad[points]
+    def observe(self, surveys: Sequence[Survey]) -> None:
+        """Add what the backward passes of a step left in their probes, on all processes."""
+        found = {name: torch.zeros_like(seen) for name, seen in self._seen.items()}
+        for survey in surveys:
+            assert survey.probe.grad is not None
+            for name, points in survey.layers.items():
+                found[name] += survey.probe.grad[points]
+        flat = self._ranks.sum(torch.cat(list(found.values())))
+        for seen, more in zip(self._seen.values(), flat.split([len(s) for s in self._seen.values()])):
+            seen += more
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed training needs: error and pixels [n, 2] of every set since the last change."""
@@ -127,45 +134,42 @@ class Density:
         looks: Sequence[Callable[[], Codes]],
         step: int,
         follow: Callable[[list[Moved]], None],
-        agree: Callable[[Tensor], Tensor] = lambda t: t,
     ) -> dict[str, int]:
         """Drop and add points; returns how many of each set there are now.
 
         Args:
             looks: the codes of every subject.
             follow: told of every parameter that was replaced.
-            agree: makes a tensor of this process the sum over all processes.
         """
         assert self.settings is not None
-        seen = {name: agree(seen) for name, seen in self._seen.items()}
         with torch.no_grad():
             peaks = find_peaks(model, looks)
-            changes = self._plan(peaks, seen, step)
-            for name, change in changes.items():
+            for name, change in self._plan(peaks, step).items():
                 follow(model.field.rearrange(name, change.source, change.fresh))
                 self._place(model, name, peaks[name], change, step)
         self._reset(model)
         return {name: len(ancestors) for name, ancestors in model.field.ancestors.items()}
 
-    def _plan(self, peaks: dict[str, Peak], seen: dict[str, Tensor], step: int) -> dict[str, Change]:
-        """Who stays, and who gives birth; the same on every process."""
+    def _plan(self, peaks: dict[str, Peak], step: int) -> dict[str, Change]:
+        """Who stays, and who gives birth; the first process decides."""
         assert self.settings is not None
         names, settings = list(peaks), self.settings
         stays = {name: _stays(peaks[name].opacity, settings.prune_opacity) for name in names}
         before = sum(len(stay) for stay in stays.values())
         kept = sum(int(stay.sum()) for stay in stays.values())
         births = max(0, min(self.config.points, round(settings.growth * before)) - kept)
-        weights = [stays[n].double() * (seen[n][:, 0].double() if settings.guided else 1.0) for n in names]
-        chosen = _choose(torch.cat(weights).cpu().numpy(), births, settings.guided, self._rng(step))
+        guided = settings.guided
+        weights = [stays[n].double() * (self._seen[n][:, 0].double() if guided else 1.0) for n in names]
+        chosen = _choose(torch.cat(weights).cpu().numpy(), births, guided, self._rng(step))
         changes, first = {}, 0
         for name in names:
             count, device = len(stays[name]), stays[name].device
             mine = chosen[(chosen >= first) & (chosen < first + count)] - first
             parents = torch.from_numpy(np.sort(mine)).to(device)
             staying = stays[name].nonzero()[:, 0]
-            fresh = torch.zeros(len(staying) + len(parents), dtype=torch.bool, device=device)
-            fresh[len(staying) :] = True
-            changes[name] = Change(torch.cat([staying, parents]), fresh)
+            source = self._ranks.of_first(torch.cat([staying, parents]))
+            old = self._ranks.of_first(torch.tensor([len(staying)], device=device))
+            changes[name] = Change(source, torch.arange(len(source), device=device) >= old)
             first += count
         return changes
 

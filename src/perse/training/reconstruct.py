@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from perse._ranks import Ranks, ranks
 from perse.avatar import Avatar, AvatarModel, Layout, Start
 from perse.dataset import Dataset
 from perse.errors import PerseError
@@ -23,6 +25,7 @@ from perse.training.checkpoint import Checkpoint, load_start, save_checkpoint, s
 from perse.training.config import StepSizes, TrainConfig
 from perse.training.density import Density, follow_in_adam
 from perse.training.objective import Objective
+from perse.training.parallel import my_parts, sum_gradients
 from perse.training.sampling import Sampler, subject_weights
 from perse.training.starts import make_start
 from perse.training.subjects import Cast, feature_sizes, initialize_latent
@@ -42,6 +45,9 @@ def train(
 ) -> Avatar:
     """Learn an avatar; the same call goes on where an interrupted one stopped and ends with the same avatar.
 
+    Under `torchrun` every process calls this with the same arguments, takes its share of each step's subjects, and
+    returns the same avatar; only the first writes.
+
     Args:
         out_dir: checkpoints and the log (log.jsonl) go here. Give it to one training only.
         progress: show a bar with the time left.
@@ -49,12 +55,13 @@ def train(
         on_step: called after every step with the number of steps done.
 
     Raises:
-        PerseError: the folder holds another training, a file in it is damaged, or the data lack something.
+        PerseError: the folder holds another training, a file in it is damaged, the data lack something, or there
+            are more processes than subjects in a step.
     """
-    out = Path(out_dir)
-    training = Training(dataset, config, out, head or open_head())
-    training.run(progress, on_step)
-    return training.avatar()
+    with ranks() as all_ranks:
+        training = Training(dataset, config, Path(out_dir), head or open_head(), all_ranks)
+        training.run(progress, on_step)
+        return training.avatar()
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,12 @@ class _Paths:
 class Training:
     """A model, its optimizer and its data, at some step."""
 
-    def __init__(self, dataset: Dataset, config: TrainConfig, out: Path, head: Head) -> None:
+    def __init__(
+        self, dataset: Dataset, config: TrainConfig, out: Path, head: Head, ranks: Ranks | None = None
+    ) -> None:
         self.dataset, self.config, self.head = dataset, config, head
+        self.ranks = ranks or Ranks()
+        self._parts = my_parts(config.subjects_per_step, self.ranks)
         self._paths = _Paths(out)
         self._check_folder()
         self.cast = Cast.of(dataset)
@@ -96,7 +107,7 @@ class Training:
         self.objective = Objective(
             config, dataset, self.cast.subjects, make_sampler(config, dataset, self.cast), self.warmup_steps
         )
-        self.density = Density(config, epoch_steps(config, dataset), self.model)
+        self.density = Density(config, epoch_steps(config, dataset), self.model, self.ranks)
         self.step = 0
         if saved is not None:
             saved.fill(self.model, self.optimizer)
@@ -109,27 +120,27 @@ class Training:
         """All steps that are left."""
         if self.step >= self.config.steps:
             return
-        self._trim_log()
+        first = self.ranks.first
+        if first:
+            self._trim_log()
         saved = time.monotonic()
         bar = tqdm(
             total=self.config.steps,
             initial=self.step,
             unit="step",
             desc="avatar",
-            disable=not progress,
+            disable=not (progress and first),
             mininterval=1.0,
         )
-        with bar, open(self._paths.log, "a", encoding="utf-8") as log:
+        with bar, open(self._paths.log if first else os.devnull, "a", encoding="utf-8") as log:
             while self.step < self.config.steps:
                 numbers = self.one_step()
                 if numbers:
                     log.write(json.dumps({"step": self.step, **numbers}) + "\n")
                     log.flush()
                 bar.update()
-                if (
-                    time.monotonic() - saved > self.config.checkpoint_seconds
-                    or self.step == self.config.steps
-                ):
+                late = time.monotonic() - saved > self.config.checkpoint_seconds
+                if first and (late or self.step == self.config.steps):
                     self.save()
                     saved = time.monotonic()
                 if on_step is not None:
@@ -143,19 +154,22 @@ class Training:
         # Parameters that no part of this step uses keep no gradient, and Adam leaves them alone.
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.config.subjects_per_step
-        numbers: dict[str, Any] = {}
-        survey = self.density.surveys(self.step)
-        for part in range(parts):
+        numbers: dict[str, Any] = {}  # of this process's subjects
+        survey, surveys = self.density.surveys(self.step), []
+        for part in self._parts:
             terms = self.objective.terms(self.model, self.step, part, survey)
             loss = terms.total() / parts
             if not bool(torch.isfinite(loss.detach())):
                 raise RuntimeError(f"the loss of step {self.step} is not finite: {terms.numbers()}")
             loss.backward()
             if terms.survey is not None:
-                self.density.observe(terms.survey)
+                surveys.append(terms.survey)
             if (self.step + 1) % LOG_EVERY == 0 or self.step == 0:
                 for name, value in terms.numbers().items():
-                    numbers[name] = numbers.get(name, 0.0) + value / parts
+                    numbers[name] = numbers.get(name, 0.0) + value / len(self._parts)
+        if survey:
+            self.density.observe(surveys)
+        sum_gradients(self.model.parameters(), self.ranks)
         self.optimizer.step()
         self.step += 1
         if self.density.due(self.step):
@@ -213,10 +227,16 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _make_start(self) -> Start:
+        """The first process makes it, unless it is there; the others wait, and read it."""
+        if not self.ranks.first:
+            self.ranks.wait()
         if self._paths.start.is_file():
-            return load_start(self._paths.start, self._identity())
-        start = make_start(self.dataset, self.head, self.cast, self.config)
-        save_start(self._paths.start, start, self._identity())
+            start = load_start(self._paths.start, self._identity())
+        else:
+            start = make_start(self.dataset, self.head, self.cast, self.config)
+            save_start(self._paths.start, start, self._identity())
+        if self.ranks.first:
+            self.ranks.wait()
         return start
 
     def _trim_log(self) -> None:
