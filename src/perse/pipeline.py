@@ -7,11 +7,13 @@ the result is there, so the same command goes on where an interrupted one stoppe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from perse._build_folder import BuildFolder, sha256
+from perse._ranks import Ranks, ranks
 from perse.errors import PerseError
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ class BuildResult:
 def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResult:
     """Make an avatar of the person in one photo.
 
+    Under ``torchrun`` the processes make the dataset and learn together; the first does everything else, and only
+    its result has metrics.
+
     Raises:
         PerseError: the photo cannot be used, the folder holds something else, or an option makes no sense.
     """
@@ -96,17 +101,52 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
         "face": config.face,
         "photo": sha256(photo) if isinstance(photo, Path) else f"bundled:{name}",
     }
-    with BuildFolder.open(config.out, settings) as folder:
-        device = pick_device(config.device)
-        folder.stage("portrait", lambda: _capture(photo, name, config, folder.path / "portrait"), log)
-        folder.stage("dataset", lambda: _make_dataset(config, folder.path, log), log)
-        folder.stage("avatar", lambda: _train(config, folder.path, device), log)
-        folder.stage("metrics", lambda: _measure(folder, device), log)
-        folder.stage("report", lambda: _report(folder, device), log)
-        metrics = folder.write_metrics()
+    device = pick_device(config.device)
+    with ranks() as all_ranks:
+        together = {
+            "dataset": lambda: _make_dataset(config, config.out, log),
+            "avatar": lambda: _train(config, config.out, device, all_ranks),
+        }
+        if not all_ranks.first:
+            _help(together, all_ranks)
+            return BuildResult(config.out)
+        with BuildFolder.open(config.out, settings) as folder:
+            folder.stage("portrait", lambda: _capture(photo, name, config, folder.path / "portrait"), log)
+            for number, (stage, run) in enumerate(together.items()):
+                folder.stage(stage, partial(_lead, number, run, all_ranks), log)
+            _call(DISMISSED, all_ranks)
+            folder.stage("metrics", lambda: _measure(folder, device), log)
+            folder.stage("report", lambda: _report(folder, device), log)
+            metrics = folder.write_metrics()
     for line in summary(config.out, metrics):
         log(line)
     return BuildResult(config.out, metrics)
+
+
+DISMISSED = -1
+"""What the first process says to the others when there is nothing left to do together."""
+
+
+def _call(number: int, all_ranks: Ranks) -> int:
+    """The number that the first process said, on every process."""
+    if all_ranks.world == 1:
+        return number
+    import torch
+
+    return int(all_ranks.of_first(torch.tensor([number])))
+
+
+def _lead(number: int, run: Callable[[], None], all_ranks: Ranks) -> None:
+    """Do a stage, and have the other processes do it too."""
+    _call(number, all_ranks)
+    run()
+
+
+def _help(together: dict[str, Callable[[], None]], all_ranks: Ranks) -> None:
+    """What the other processes do: each stage that the first calls, until it dismisses them."""
+    stages = list(together.values())
+    while (number := _call(DISMISSED, all_ranks)) != DISMISSED:
+        stages[number]()
 
 
 def summary(out: Path, metrics: dict) -> list[str]:
@@ -210,15 +250,20 @@ def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
     return subjects
 
 
-def _train(config: BuildConfig, out: Path, device: str) -> None:
+def _train(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> None:
     from perse.dataset import Dataset
     from perse.training import TrainConfig, train
 
     dataset = Dataset.open(out / "dataset")
-    avatar = train(
-        dataset, TrainConfig.preset(config.preset, seed=config.seed, device=device), out / "training"
-    )
-    avatar.save(out / "avatar")
+    settings = TrainConfig.preset(config.preset, seed=config.seed, device=device)
+    if (
+        settings.subjects_per_step % all_ranks.world
+    ):  # every process needs a subject, and as many as the others
+        subjects = -(-settings.subjects_per_step // all_ranks.world) * all_ranks.world
+        settings = replace(settings, subjects_per_step=subjects)
+    avatar = train(dataset, settings, out / "training")
+    if all_ranks.first:
+        avatar.save(out / "avatar")
 
 
 def _measure(folder: BuildFolder, device: str) -> None:
