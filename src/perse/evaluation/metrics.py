@@ -37,7 +37,7 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     whose window lies inside the picture: what skimage's structural_similarity gives with these settings.
     """
     border = SSIM_WINDOW // 2
-    similarity = ssim_map(image, target)[..., border:-border, border:-border]
+    similarity = ssim_map(image, target)[..., border:-border, border:-border, :]
     return similarity.flatten(1).mean(1)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from perse.avatar import Canonical
 from perse.head import Binding
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+"""Constants of SSIM for colours in [0, 1]."""
 
 
 def l1(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -21,59 +26,75 @@ def l1(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     return (difference * mask[..., None]).sum() / (mask.sum() * image.shape[-1]).clamp_min(1.0)
 
 
-BLOCK = 64
-"""Samples filtered at once: the filter's matrix is a band, and blocks of it leave out most of the zeros."""
-
-
-@lru_cache(maxsize=64)
-def _band(size: int, start: int, stop: int, device: torch.device) -> tuple[int, int, Tensor]:
-    """Gaussian filtering as a matrix: inputs [low, high) to outputs [start, stop); outside the image counts as zero."""
+@lru_cache(maxsize=1)
+def _taps() -> list[float]:
+    """The Gaussian window of SSIM from its middle outwards; both sides together sum to 1."""
     half = SSIM_WINDOW // 2
-    low, high = max(0, start - half), min(size, stop + half)
-    taps = torch.arange(SSIM_WINDOW, dtype=torch.float64) - half
-    kernel = torch.exp(-taps.square() / (2 * SSIM_SIGMA**2))
-    kernel = kernel / kernel.sum()
-    distance = torch.arange(low, high)[None] - torch.arange(start, stop)[:, None] + half
-    inside = (distance >= 0) & (distance < SSIM_WINDOW)
-    band = torch.where(
-        inside, kernel[distance.clamp(0, SSIM_WINDOW - 1)], torch.zeros((), dtype=torch.float64)
-    )
-    return low, high, band.to(device, torch.float32)
+    kernel = [math.exp(-(k**2) / (2 * SSIM_SIGMA**2)) for k in range(half + 1)]
+    total = kernel[0] + 2 * sum(kernel[1:])
+    return [k / total for k in kernel]
 
 
-def _blur_rows(planes: Tensor) -> Tensor:
-    """Filter along the second to last axis."""
-    size, parts = planes.shape[-2], []
-    for start in range(0, size, BLOCK):
-        low, high, band = _band(size, start, min(size, start + BLOCK), planes.device)
-        parts.append(band.to(planes.dtype) @ planes[..., low:high, :])
-    return torch.cat(parts, -2)
+def _blur_along(x: Tensor, dim: int) -> Tensor:
+    size, (middle, *sides) = x.shape[dim], _taps()
+    out = x * middle
+    for k, tap in enumerate(sides[: size - 1], start=1):
+        out.narrow(dim, k, size - k).add_(x.narrow(dim, 0, size - k), alpha=tap)
+        out.narrow(dim, 0, size - k).add_(x.narrow(dim, k, size - k), alpha=tap)
+    return out
 
 
-def _blur(planes: Tensor) -> Tensor:
-    """11x11 Gaussian window, sigma 1.5, of planes [..., H, W] as matrix products (many times faster than a
-    convolution on a CPU). The result is transposed, [..., W, H]: no mean over pixels minds."""
-    return _blur_rows(_blur_rows(planes).transpose(-1, -2))
+def _blur(x: Tensor) -> Tensor:
+    """11x11 Gaussian window, sigma 1.5, of images [..., H, W, C]; outside the image counts as zero. Its own adjoint.
 
-
-def ssim(image: Tensor, target: Tensor) -> Tensor:
-    """Mean structural similarity of images [..., H, W, 3] in [0, 1] (Wang et al. 2004), differentiable in `image`."""
-    return ssim_map(image, target).mean()
+    Sums of shifted images: on a CPU twice as fast as products with banded matrices, and many times as a convolution.
+    """
+    return _blur_along(_blur_along(x, -3), -2)
 
 
 def ssim_map(image: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity at every pixel [..., 3, H, W] of images [..., H, W, 3] in [0, 1]; the outermost five
-    pixels see zeros beyond the border."""
-    x, y = image.movedim(-1, -3), target.movedim(-1, -3)
-    with torch.no_grad():
-        mean_y, square_y = _blur(torch.stack([y, y * y])).unbind(0)
-    mean_x, square_x, product = _blur(torch.stack([x, x * x, x * y])).unbind(0)
-    var_x, var_y = square_x - mean_x * mean_x, square_y - mean_y * mean_y
-    covariance = product - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    denominator = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
-    return numerator / denominator
+    """Structural similarity (Wang et al. 2004) of every pixel and channel of images [..., H, W, 3] in [0, 1]; the
+
+    outermost five pixels see zeros beyond the border. The definition; `ssim` is its mean with faster gradients.
+    """
+    mean_x, mean_y = _blur(image), _blur(target)
+    var_x, var_y = _blur(image * image) - mean_x * mean_x, _blur(target * target) - mean_y * mean_y
+    covariance = _blur(image * target) - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
+    return numerator / ((mean_x * mean_x + mean_y * mean_y + C1) * (var_x + var_y + C2))
+
+
+def ssim(image: Tensor, target: Tensor) -> Tensor:
+    """Mean structural similarity of images [..., H, W, 3] in [0, 1], differentiable once in `image`."""
+    return _MeanSSIM.apply(image, target)  # type: ignore[no-any-return]
+
+
+class _MeanSSIM(torch.autograd.Function):
+    """The mean of `ssim_map` and its gradient in closed form: three blurs, where autograd would do six."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, target: Tensor) -> Tensor:
+        x, y = image.detach(), target.detach()
+        mean_x, mean_y = _blur(x), _blur(y)
+        product, square_x, square_y = mean_x * mean_y, mean_x * mean_x, mean_y * mean_y
+        luminance, contrast = square_x.add_(square_y).add_(C1), _blur(x * x + y * y)
+        contrast.sub_(luminance).add_(C1 + C2)  # var_x + var_y + C2
+        upper = 2 * product + C1
+        lower = (_blur(x * y) - product).mul_(2).add_(C2)
+        scale = 1 / (luminance * contrast)
+        similarity = upper * lower * scale
+        if ctx.needs_input_grad[0]:
+            by_mean = mean_y * (lower - upper) * scale
+            by_mean -= mean_x * similarity * (1 / luminance - 1 / contrast)
+            ctx.save_for_backward(x, y, by_mean, similarity / contrast, upper * scale)
+        return similarity.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
+        x, y, by_mean, by_square, by_product = ctx.saved_tensors
+        total = _blur(by_mean).sub_(x * _blur(by_square)).add_(y * _blur(by_product))
+        return total.mul_(2 * grad / x.numel()), None
 
 
 def label_loss(share: Tensor, labels: Tensor, code: int, unsure: Tensor | None = None) -> Tensor:
