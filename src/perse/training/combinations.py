@@ -53,13 +53,12 @@ class Combiner:
         """Whether there are two categories to combine."""
         return len(self._by_category) > 1
 
-    def draw(self, rng: np.random.Generator, frame: int) -> Combination:
-        """Two or three subjects of different categories in one frame."""
+    def pick(self, rng: np.random.Generator) -> list[int]:
+        """Two or three subjects of different categories."""
         names = sorted(self._by_category)
         count = min(int(rng.integers(2, 4)), len(names))
         chosen = [names[i] for i in rng.choice(len(names), count, replace=False)]
-        picked = [int(rng.choice(self._by_category[name])) for name in chosen]
-        return self.paste(picked, frame)
+        return [int(rng.choice(self._by_category[name])) for name in chosen]
 
     def paste(self, picked: list[int], frame: int) -> Combination:
         """The given subjects (one category each) in one frame."""

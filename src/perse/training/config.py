@@ -147,6 +147,10 @@ class TrainConfig:
     """Adam's decay rates."""
     final_step_size: float = 0.02
     """What the cosine schedule ends at, relative to its height."""
+    ema: float = 0.0
+    """Decay a step of the moving average of the weights that the avatar gets; 0: the last step's weights."""
+    tensorboard: bool = False
+    """Write scalars and pictures for TensorBoard beside the log (needs perse[tensorboard])."""
     cache_mb: int = 3000
     """Memory for decoded frames and for the perceptual features of targets."""
     checkpoint_seconds: float = 60.0
@@ -161,6 +165,8 @@ class TrainConfig:
             raise PerseError("steps, frames_per_step and subjects_per_step must be at least 1")
         if min(self.points, self.first_points) < 100:
             raise PerseError("an avatar needs at least 100 points")
+        if not 0 <= self.ema < 1:
+            raise PerseError(f"ema must lie between 0 and 1 (a decay such as 0.99), not {self.ema}")
         for name in ("warmup", "combinations", "random_background", "reference_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PerseError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")

@@ -129,26 +129,24 @@ class Density:
     # ---- changing ---------------------------------------------------------------------------------------
 
     def change(
-        self,
-        model: AvatarModel,
-        looks: Sequence[Callable[[], Codes]],
-        step: int,
-        follow: Callable[[list[Moved]], None],
-    ) -> dict[str, int]:
-        """Drop and add points; returns how many of each set there are now.
+        self, model: AvatarModel, looks: Sequence[Callable[[], Codes]], step: int
+    ) -> tuple[dict[str, int], list[Moved]]:
+        """Drop and add points.
 
         Args:
             looks: the codes of every subject.
-            follow: told of every parameter that was replaced.
+
+        Returns:
+            How many points each set has now, and the parameters that were replaced.
         """
-        assert self.settings is not None
+        moved = []
         with torch.no_grad():
             peaks = find_peaks(model, looks)
             for name, change in self._plan(peaks, step).items():
-                follow(model.field.rearrange(name, change.source, change.fresh))
+                moved += model.field.rearrange(name, change.source, change.fresh)
                 self._place(model, name, peaks[name], change, step)
         self._reset(model)
-        return {name: len(ancestors) for name, ancestors in model.field.ancestors.items()}
+        return {name: len(ancestors) for name, ancestors in model.field.ancestors.items()}, moved
 
     def _plan(self, peaks: dict[str, Peak], step: int) -> dict[str, Change]:
         """Who stays, and who gives birth; the first process decides."""

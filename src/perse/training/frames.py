@@ -1,9 +1,11 @@
-"""Training frames in memory: decoded once, kept while they fit; features of targets likewise."""
+"""Training frames in memory: decoded ahead by a thread, kept while they fit; features of targets likewise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +30,36 @@ class Target:
         rgb = self.rgb + (background - 1) * (1 - self.alpha)[..., None]
         return Target(rgb, self.alpha, self.labels)
 
+    def box(self, margin: int) -> Box:
+        """The smallest rectangle that holds the foreground of all frames, and `margin` pixels around it."""
+        covered = self.alpha.amax(0) > 0
+        sides = []
+        for line, size in ((covered.any(1), covered.shape[0]), (covered.any(0), covered.shape[1])):
+            where = line.nonzero()
+            if len(where) == 0:
+                return Box(slice(0, covered.shape[0]), slice(0, covered.shape[1]))
+            sides.append(slice(max(0, int(where[0]) - margin), min(size, int(where[-1]) + 1 + margin)))
+        return Box(*sides)
+
+
+class Box(NamedTuple):
+    """A rectangle of a picture."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def area(self) -> int:
+        """Pixels in it."""
+        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+
+    def of(self, images: Tensor) -> Tensor:
+        """That part of images [F, H, W, ...]."""
+        return images[:, self.rows, self.columns]
+
+
+Raw = tuple[Tensor, Tensor, Tensor]
+
 
 class FrameStore:
     """Reads frames through a cache of bounded size, and keeps the perceptual features of targets beside it."""
@@ -36,19 +68,32 @@ class FrameStore:
         self._dataset = dataset
         self._device = torch.device(device)
         self._bytes_left = cache_mb << 20
-        self._frames: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+        self._frames: dict[tuple[int, int], Raw] = {}
         self._features: dict[tuple[int, int], list[Tensor]] = {}
+        # Only this thread reads the dataset.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        self._coming: dict[tuple[int, int], Future[Raw]] = {}
 
-    def raw(self, subject: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+    def prefetch(self, wanted: Iterable[tuple[int, int]]) -> None:
+        """Begin to decode some (subject, frame) that will be asked for soon."""
+        for key in wanted:
+            if key not in self._frames and key not in self._coming:
+                self._coming[key] = self._reader.submit(self._decode, *key)
+
+    def raw(self, subject: int, frame: int) -> Raw:
         """rgb, alpha, labels as uint8 on the device."""
         key = (subject, frame)
-        if key not in self._frames:
-            f = self._dataset.frame(self._dataset.subjects[subject], frame)
-            tensors = tuple(t.to(self._device) for t in (f.rgb, f.alpha, f.labels))
-            if not self._reserve(sum(t.numel() for t in tensors)):
-                return tensors  # type: ignore[return-value]
-            self._frames[key] = tensors  # type: ignore[assignment]
-        return self._frames[key]
+        if key in self._frames:
+            return self._frames[key]
+        self.prefetch([key])
+        tensors = self._coming.pop(key).result()
+        if self._reserve(sum(t.numel() for t in tensors)):
+            self._frames[key] = tensors
+        return tensors
+
+    def _decode(self, subject: int, frame: int) -> Raw:
+        f = self._dataset.frame(self._dataset.subjects[subject], frame)
+        return f.rgb.to(self._device), f.alpha.to(self._device), f.labels.to(self._device)
 
     def target(self, subject: int, frames: np.ndarray) -> Target:
         """Frames [F] of a subject."""

@@ -42,6 +42,18 @@ class Terms:
         return {name: float(value.detach()) for name, value in self.values.items()}
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What one share of a step shows."""
+
+    combine: bool
+    """Whether parts of several subjects are pasted together."""
+    subjects: list[int]
+    frames: np.ndarray
+    rng: np.random.Generator
+    """For what is left to chance."""
+
+
 class Objective:
     """Computes the loss terms of any step of a training."""
 
@@ -69,18 +81,29 @@ class Objective:
 
     def terms(self, model: AvatarModel, step: int, part: int = 0, survey: bool = False) -> Terms:
         """The loss terms of one subject's share of a step; `survey` asks which points carry the error."""
+        plan = self._plan(step, part)
+        if plan.combine:
+            return self._combination_terms(model, step, plan)
+        return self._subject_terms(model, step, plan, survey)
+
+    def prefetch(self, step: int, part: int) -> None:
+        """Begin to read what `terms` of that step will need."""
+        plan = self._plan(step, part)
+        subjects = [0, *plan.subjects] if plan.combine else plan.subjects
+        self._store.prefetch((subject, int(frame)) for subject in subjects for frame in plan.frames)
+
+    def _plan(self, step: int, part: int) -> _Plan:
         rng = step_rng(self.config.seed, step, 1000 + part)
         combine = rng.random() < self.config.combinations and step >= self.warmup_steps
+        subject, frames = self._sampler.draw(step, part)
         if combine and self._combiner.possible:
-            return self._combination_terms(model, step, part, rng)
-        return self._subject_terms(model, step, part, rng, survey)
+            return _Plan(True, self._combiner.pick(rng), frames[:1], rng)
+        return _Plan(False, [subject], frames, rng)
 
     # ---- one subject of the dataset ---------------------------------------------------------------------
 
-    def _subject_terms(
-        self, model: AvatarModel, step: int, part: int, rng: np.random.Generator, survey: bool
-    ) -> Terms:
-        subject, frames = self._sampler.draw(step, part)
+    def _subject_terms(self, model: AvatarModel, step: int, plan: _Plan, survey: bool) -> Terms:
+        (subject,), frames, rng = plan.subjects, plan.frames, plan.rng
         target = self._store.target(subject, frames)
         on_white = rng.random() >= self.config.random_background
         background = self._white
@@ -92,18 +115,22 @@ class Objective:
         canonical = model.canonical(codes, learn_flame)
         layer = self._random_layer(canonical, rng)
         probe = canonical.means.new_zeros(len(canonical), 2).requires_grad_() if survey else None
-        image, alpha, share, probed = self._draw(model, canonical, frames, background, step, layer, probe)
+        image, alpha, marked, probed = self._draw(model, canonical, frames, background, step, layer, probe)
 
         weights, terms = self.config.weights, Terms()
-        terms.add("l1", weights.l1, losses.l1(image, target.rgb))
-        terms.add("ssim", weights.ssim, 1 - losses.ssim(image, target.rgb))
+        # Colours are compared where there is foreground; whatever is drawn outside of it, alpha sees.
+        box = target.box(losses.SSIM_WINDOW // 2)
+        share = box.area / image[0, ..., 0].numel()
+        near, wanted = box.of(image), box.of(target.rgb)
+        terms.add("l1", weights.l1 * share, losses.l1(near, wanted))
+        terms.add("ssim", weights.ssim * share, 1 - losses.ssim(near, wanted))
         terms.add("alpha", weights.alpha, (alpha - target.alpha).abs().mean())
         every = self.config.perceptual_every
         if self._lpips is not None and step % every == 0:
             value = self._perceptual(image, target, subject, frames, on_white)
             terms.add("perceptual", weights.perceptual * every, value)
-        if share is not None and layer is not None:
-            own, unsure = share.unbind(-1)
+        if marked is not None and layer is not None:
+            own, unsure = marked.unbind(-1)
             value = losses.label_loss(own, target.labels, category_code(layer), unsure)
             terms.add("label", weights.label, value)
         terms.add("z", weights.z, losses.latent_loss(codes.z))
@@ -140,9 +167,9 @@ class Objective:
 
     # ---- several subjects in one picture ----------------------------------------------------------------
 
-    def _combination_terms(self, model: AvatarModel, step: int, part: int, rng: np.random.Generator) -> Terms:
-        frames = self._sampler.draw(step, part)[1][:1]
-        combination = self._combiner.draw(rng, int(frames[0]))
+    def _combination_terms(self, model: AvatarModel, step: int, plan: _Plan) -> Terms:
+        frames = plan.frames
+        combination = self._combiner.paste(plan.subjects, int(frames[0]))
         codes = model.latent.codes(combination.entries)
         canonical = model.canonical(codes, learn_flame=False)
         image = self._draw(model, canonical, frames, self._white, step)[0]

@@ -21,9 +21,11 @@ from perse.avatar import Avatar, AvatarModel, Layout, Start
 from perse.dataset import Dataset
 from perse.errors import PerseError
 from perse.head import Head, open_head
+from perse.training.board import PICTURES_EVERY, Board
 from perse.training.checkpoint import Checkpoint, load_start, save_checkpoint, save_start
 from perse.training.config import StepSizes, TrainConfig
 from perse.training.density import Density, follow_in_adam
+from perse.training.ema import Ema
 from perse.training.objective import Objective
 from perse.training.parallel import my_parts, sum_gradients
 from perse.training.sampling import Sampler, subject_weights
@@ -31,6 +33,8 @@ from perse.training.starts import make_start
 from perse.training.subjects import Cast, feature_sizes, initialize_latent
 
 LOG_EVERY = 20
+READ_AHEAD = 4
+"""Steps by which frames are read before they are needed."""
 RAMP_STEPS = 20
 """Steps in which the step size rises to its height."""
 
@@ -82,6 +86,10 @@ class _Paths:
     def log(self) -> Path:
         return self.folder / "log.jsonl"
 
+    @property
+    def board(self) -> Path:
+        return self.folder / "tensorboard"
+
 
 class Training:
     """A model, its optimizer and its data, at some step."""
@@ -108,10 +116,12 @@ class Training:
             config, dataset, self.cast.subjects, make_sampler(config, dataset, self.cast), self.warmup_steps
         )
         self.density = Density(config, epoch_steps(config, dataset), self.model, self.ranks)
+        self.ema = Ema(self.model, config.ema)
         self.step = 0
         if saved is not None:
             saved.fill(self.model, self.optimizer)
             self.density.load(saved.part("density"))
+            self.ema.load(saved.part("ema"))
             self.step = saved.step
 
     # ---- running ----------------------------------------------------------------------------------------
@@ -123,6 +133,9 @@ class Training:
         first = self.ranks.first
         if first:
             self._trim_log()
+        board = None
+        if self.config.tensorboard and first:
+            board = Board(self._paths.board, self.dataset, self.step)
         saved = time.monotonic()
         bar = tqdm(
             total=self.config.steps,
@@ -138,6 +151,8 @@ class Training:
                 if numbers:
                     log.write(json.dumps({"step": self.step, **numbers}) + "\n")
                     log.flush()
+                if board is not None:
+                    self._show(board, numbers)
                 bar.update()
                 late = time.monotonic() - saved > self.config.checkpoint_seconds
                 if first and (late or self.step == self.config.steps):
@@ -145,6 +160,13 @@ class Training:
                     saved = time.monotonic()
                 if on_step is not None:
                     on_step(self.step)
+        if board is not None:
+            board.close()
+
+    def _show(self, board: Board, numbers: dict[str, Any]) -> None:
+        board.scalars(self.step, numbers)
+        if self.step % PICTURES_EVERY == 0 or self.step == self.config.steps:
+            board.pictures(self.step, self.avatar())
 
     def one_step(self) -> dict[str, Any]:
         """One optimizer step; returns what the log tells of it: loss terms at some steps, points where they change."""
@@ -157,6 +179,8 @@ class Training:
         numbers: dict[str, Any] = {}  # of this process's subjects
         survey, surveys = self.density.surveys(self.step), []
         for part in self._parts:
+            if self.step + READ_AHEAD < self.config.steps:
+                self.objective.prefetch(self.step + READ_AHEAD, part)
             terms = self.objective.terms(self.model, self.step, part, survey)
             loss = terms.total() / parts
             if not bool(torch.isfinite(loss.detach())):
@@ -174,17 +198,24 @@ class Training:
         self.step += 1
         if self.density.due(self.step):
             numbers["points"] = self._change_points()
+        self.ema.update(self.step)
         return numbers
 
     def _change_points(self) -> dict[str, int]:
         """Density control; returns the points of every set."""
         codes = [partial(self.model.latent.codes, s.entries) for s in self.cast.subjects]
-        follow = partial(follow_in_adam, self.optimizer)
-        return self.density.change(self.model, codes, self.step, follow)
+        points, moved = self.density.change(self.model, codes, self.step)
+        follow_in_adam(self.optimizer, moved)
+        self.ema.restart(moved)
+        return points
 
     def save(self) -> None:
         """Write a checkpoint of the current step."""
-        parts = {"density": self.density.state(), "ancestor": self.model.field.ancestors}
+        parts = {
+            "density": self.density.state(),
+            "ancestor": self.model.field.ancestors,
+            "ema": self.ema.state(),
+        }
         save_checkpoint(
             self._paths.checkpoint, self.model, self.optimizer, self.step, self._identity(), parts
         )
@@ -196,6 +227,7 @@ class Training:
         # A copy: an avatar's weights are frozen, the training may go on.
         model = copy.deepcopy(self.model)
         model.zero_grad(set_to_none=True)
+        self.ema.copy_to(model)
         return Avatar(
             model,
             self.cast.subjects,
@@ -210,14 +242,15 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to fit."""
         settings = self.config.to_json()
-        for free in ("checkpoint_seconds", "cache_mb", "device"):
+        for free in ("checkpoint_seconds", "cache_mb", "device", "tensorboard"):
             settings.pop(free)
         data = [subject.content for subject in self.dataset.subjects]
         return {"settings": json.loads(json.dumps(settings)), "data": data}
 
     def _check_folder(self) -> None:
         folder = self._paths.folder
-        known = {p.name for p in (self._paths.start, self._paths.checkpoint, self._paths.log)}
+        paths = self._paths
+        known = {p.name for p in (paths.start, paths.checkpoint, paths.log, paths.board)}
         if folder.exists():
             other = [p.name for p in folder.iterdir() if p.name not in known and not p.name.startswith(".")]
             if other:
