@@ -140,8 +140,10 @@ def test_the_command_writes_figures_and_pictures(tmp_path, capsys) -> None:
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "evaluation.json",
         "evaluation.md",
+        "evaluation.svg",
         "between.jpg",
     }
+    assert "LPIPS" in (tmp_path / "out" / "evaluation.svg").read_text()
     table = (tmp_path / "out" / "evaluation.md").read_text()
     assert "frechet, faces" in table
     assert "PSNR" in table

@@ -29,6 +29,7 @@ from perse.commands import DatasetConfig, TrackConfig, ViewConfig
 from perse.errors import PerseError
 from perse.evaluate import EvaluateConfig
 from perse.pipeline import BuildConfig, RenderConfig
+from perse.transfer import TransferOptions
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -118,6 +119,21 @@ class View(ViewConfig):
 
 
 @dataclass(frozen=True)
+class Transfer(TransferOptions):
+    """Teach an avatar a part of another photo (hair, a hat, a beard...): a new look beside the learned ones."""
+
+    build: Annotated[Positional[Path], arg(metavar="BUILD")]
+    """Folder of a build (runs/me)."""
+    photo: Annotated[Positional[Path | None], arg(metavar="[PHOTO]")] = None
+    """The other photo: one face, from the front, that shows the part."""
+
+    def run(self) -> None:
+        from perse.transfer import transfer
+
+        transfer(_plain(TransferOptions, self))
+
+
+@dataclass(frozen=True)
 class ListAssets:
     """Show every weight and data file: size, licence, whether it is here, what it is for."""
 
@@ -173,6 +189,7 @@ Command = (
     Annotated[Build, subcommand("build")]
     | Annotated[Render, subcommand("render")]
     | Annotated[View, subcommand("view")]
+    | Annotated[Transfer, subcommand("transfer")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]

@@ -34,7 +34,7 @@ class EvaluateConfig:
     faces: Path | None = None
     """A folder of photos of other people: the same (FID_FFHQ, KID_FFHQ). Their backgrounds are removed."""
     out: Path = Path("evaluation")
-    """Folder for evaluation.json, evaluation.md and a picture of the looks between."""
+    """Folder for evaluation.json, evaluation.md, evaluation.svg and a picture of the looks between."""
     preset: Literal["demo", "paper"] = "demo"
     """paper: 200 pairs of looks a category in 5 poses; demo: 6 in 2."""
     seed: int = 0
@@ -49,7 +49,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     from perse.avatar import Avatar
     from perse.dataset import Dataset
-    from perse.evaluation import PAPER, InterpolationProtocol, PictureFeatures, evaluate_interpolation, table
+    from perse.evaluation import (
+        PAPER,
+        InterpolationProtocol,
+        PictureFeatures,
+        evaluate_interpolation,
+        metrics_plot,
+        table,
+    )
     from perse.evaluation import evaluate as evaluate_frames
     from perse.pipeline import pick_device
     from perse.viewer import save_image
@@ -60,7 +67,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     features = PictureFeatures(device)
     references: dict[str, Tensor] = {}
     if config.unseen is not None:
-        references["unseen"] = features(_unseen_frames(Dataset.open(config.unseen), avatar, config.unseen))
+        references["unseen"] = features(unseen_frames(Dataset.open(config.unseen), avatar))
     if config.faces is not None:
         references["faces"] = features(_faces(config.faces))
     result = evaluate_frames(avatar, dataset, device=device)
@@ -73,8 +80,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     write_text(
         config.out / "evaluation.md", table(result) + "\n\n" + interpolation_table(result["interpolation"])
     )
+    write_text(config.out / "evaluation.svg", metrics_plot(result))
     save_image(config.out / "between.jpg", between_picture(avatar, dataset))
-    for name in ("evaluation.json", "evaluation.md", "between.jpg"):
+    for name in ("evaluation.json", "evaluation.md", "evaluation.svg", "between.jpg"):
         print(config.out / name)
     return result
 
@@ -127,14 +135,16 @@ def between_picture(avatar: Avatar, dataset: Dataset, steps: int = 7) -> Tensor:
     return torch.cat(rows)
 
 
-def _unseen_frames(dataset: Dataset, avatar: Avatar, path: Path) -> Iterator[Tensor]:
+def unseen_frames(dataset: Dataset, avatar: Avatar) -> Iterator[Tensor]:
     """Frames of the subjects whose prompts the avatar has not learned, on white."""
     from perse.dataset import from_uint8
 
     learned = {tuple(a.prompt for a in subject.attributes) for subject in avatar.subjects}
     new = [s for s in dataset.subjects if tuple(a.prompt for a in s.attributes) not in learned]
     if not new:
-        raise PerseError(f"--unseen {path}: every prompt in it was learned; make one with another --seed")
+        raise PerseError(
+            f"--unseen {dataset.path}: every prompt in it was learned; make one with another --seed"
+        )
     count = len(dataset.motion)
     rows = sorted({round(k * (count - 1) / max(FRAMES_A_SUBJECT - 1, 1)) for k in range(FRAMES_A_SUBJECT)})
     for subject in new:

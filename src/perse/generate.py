@@ -24,7 +24,17 @@ import numpy as np
 from tqdm import tqdm
 
 from perse._ranks import Ranks, ranks
-from perse.dataset import Attribute, DatasetWriter, Motion, Portrait, load_maker
+from perse.dataset import (
+    Animator,
+    Attribute,
+    DatasetWriter,
+    Edited,
+    Encoder,
+    Motion,
+    Portrait,
+    SubjectWriter,
+    load_maker,
+)
 
 
 @dataclass(frozen=True)
@@ -216,16 +226,35 @@ class _SubjectMaker:
         writer = self._writer
         start = time.perf_counter()
         edited = self._editor.edit(writer.portrait, job.attributes, job.seed)
-        text = "; ".join(a.prompt for a in job.attributes) or "a person"
+        edit_seconds = time.perf_counter() - start
+        makers = (self._animator, self._encoder)
         with writer.subject(job.id, job.attributes, job.seed) as subject:
-            subject.portrait(edited.image)
-            subject.mask(edited.mask)
-            subject.features(self._encoder.image(edited.image), self._encoder.text(text))
-            points = self._animator.points(edited)
-            if points is not None:
-                subject.points(points)
-            edit_seconds = time.perf_counter() - start
-            for frame in self._animator.animate(edited, writer.motion, writer.camera):
-                subject.frame(frame)
-        frame_seconds = (time.perf_counter() - start - edit_seconds) / len(writer.motion)
-        return SubjectTimes(edit_seconds, frame_seconds)
+            once = write_subject(subject, writer, edited, job.attributes, makers)
+        frame_seconds = (time.perf_counter() - start - edit_seconds - once) / len(writer.motion)
+        return SubjectTimes(edit_seconds + once, frame_seconds)
+
+
+def write_subject(
+    subject: SubjectWriter,
+    writer: DatasetWriter,
+    edited: Edited,
+    attributes: Sequence[Attribute],
+    makers: tuple[Animator, Encoder],
+) -> float:
+    """Write an edit: picture, mask, features, points and one frame a row of the dataset's motion.
+
+    Returns the seconds spent on what is done once a subject.
+    """
+    animator, encoder = makers
+    start = time.perf_counter()
+    text = "; ".join(a.prompt for a in attributes) or "a person"
+    subject.portrait(edited.image)
+    subject.mask(edited.mask)
+    subject.features(encoder.image(edited.image), encoder.text(text))
+    points = animator.points(edited)
+    if points is not None:
+        subject.points(points)
+    once = time.perf_counter() - start
+    for frame in animator.animate(edited, writer.motion, writer.camera):
+        subject.frame(frame)
+    return once

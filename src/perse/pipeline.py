@@ -324,6 +324,10 @@ def render(config: RenderConfig) -> Path:
         raise PerseError(f"--out {config.out}: write to .mp4, .png or .jpg")
     avatar = Avatar.load(config.avatar, device=pick_device(config.device))
     look = avatar.look(**config.looks)
+    for category, learned in look.from_words.items():
+        print(
+            f'"{look.attributes[category]}" was not learned: drawn from its words by {learned} looks of {category}'
+        )
     motion = Motion.load(config.motion) if config.motion else default_motion()
     camera = avatar.camera.resized(config.size, config.size)
     count = min(config.frames, len(motion.expr)) if kind == ".mp4" else 1

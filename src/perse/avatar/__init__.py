@@ -1,5 +1,15 @@
 """The avatar model M_Theta and what one does with it: dress, blend, pose, draw, keep (paper sections 4.1, A.1)."""
 
+from perse.avatar.adapter_storage import delete_adapter, folder_name, save_adapter
+from perse.avatar.adapters import (
+    Adapter,
+    AdapterShape,
+    LowRankAdapter,
+    PointAdapter,
+    adapter_kind,
+    fingerprint,
+    make_adapter,
+)
 from perse.avatar.avatar import Avatar, Rendering
 from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
@@ -11,6 +21,8 @@ from perse.avatar.start import Start
 from perse.avatar.subjects import LearnedSubject
 
 __all__ = [
+    "Adapter",
+    "AdapterShape",
     "Avatar",
     "AvatarModel",
     "BakedLook",
@@ -22,9 +34,17 @@ __all__ = [
     "Layout",
     "LearnedSubject",
     "Look",
+    "LowRankAdapter",
     "ModelConfig",
     "Moved",
+    "PointAdapter",
     "Rendering",
     "Start",
+    "adapter_kind",
+    "delete_adapter",
+    "fingerprint",
+    "folder_name",
+    "make_adapter",
     "pose_canonical",
+    "save_adapter",
 ]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from perse.avatar.adapters import Adapter
 from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
 from perse.avatar.model import AvatarModel
 from perse.avatar.posing import Canonical
 from perse.avatar.subjects import LearnedSubject, Wardrobe
-from perse.dataset import CATEGORIES, Attribute
+from perse.avatar.text import learned_rows, text_code
+from perse.dataset import CATEGORIES, Attribute, load_maker
 from perse.errors import PerseError
 from perse.head import Head, open_head
 from perse.splat import Camera, Gaussians, render
@@ -48,18 +52,21 @@ class Avatar:
         betas: Tensor,
         rest: tuple[Tensor, Tensor] | None = None,
         head_name: str = "the open head",
+        encoder: str | None = None,
     ) -> None:
         """Usually made by `perse.training.train` or `Avatar.load`.
 
         Args:
             camera: the camera of its training frames. betas: head shape [100].
             rest: psi [50] and theta [15] of the picture that stands for the avatar (preview); neutral if None.
+            encoder: name of the `Encoder` that made the features f_I, f_T; None: not known.
         """
         self.model = model.eval().requires_grad_(False)
         self.camera = camera.to("cpu")
         self.betas = betas.to("cpu")
         self.rest = rest if rest is not None else (torch.zeros(50), torch.zeros(15))
         self.head_name = head_name
+        self.encoder = encoder
         self._wardrobe = Wardrobe(subjects)
 
     # ---- what it knows ----------------------------------------------------------------------------------
@@ -98,13 +105,77 @@ class Avatar:
     def look(self, **attributes: str | None) -> Look:
         """A look by prompts: ``look(hair="long curly red", hat=None)``; None takes a part off.
 
+        A prompt of the vocabulary that was never learned is drawn from its words alone (`Look.from_words` says so):
+        the more looks of the category were learned, the better.
+
         Raises:
-            PerseError: unknown category or words, or a look that was never learned; the message names the
-                nearest that were.
+            PerseError: unknown category or words (the message names the nearest learned looks), or words alone
+                where too few looks were learned.
         """
-        entries, absent = self._wardrobe.choose(attributes)
+        chosen = self._wardrobe.choose(attributes)
         words = [text if text is not None else f"no {category}" for category, text in attributes.items()]
-        return self._look(tuple(entries.values()), absent, attributes, " + ".join(words) or "reference")
+        prompts = {**attributes, **chosen.spoken}
+        look = self._look(
+            tuple(chosen.entries.values()), chosen.absent, prompts, " + ".join(words) or "reference"
+        )
+        for category, prompt in chosen.spoken.items():
+            look = self._spoken(look, category, prompt)
+        for category, name in chosen.adapters.items():
+            slot = self.model.latent.categories.index(category)
+            z = self.model.adapters[name].z
+            look = replace(look, codes=look.codes.replaced(slot, z, 1.0, adapter=name))
+        return look
+
+    # ---- looks learned later ------------------------------------------------------------------------------
+
+    @property
+    def transferred(self) -> dict[str, str]:
+        """Looks that were learned after the avatar (`perse transfer`): name -> category."""
+        return {name: adapter.shape.category for name, adapter in self.model.adapters.items()}
+
+    def add(self, adapter: Adapter) -> None:
+        """Take in a look. PerseError if something has its name."""
+        self._wardrobe.add(adapter.shape.name, adapter.shape.category)
+        adapter = adapter.to(self.device).eval().requires_grad_(False)
+        self.model.adapters[adapter.shape.name] = adapter
+
+    def remove(self, name: str) -> None:
+        """Forget a look that was learned later; nothing else changes. PerseError if there is none."""
+        self._wardrobe.remove(name)
+        del self.model.adapters[name]
+
+    # ---- looks from words ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _spoken(self, look: Look, category: str, prompt: str) -> Look:
+        """A look with one category drawn from its words alone."""
+        try:
+            learned_rows(self.model.latent, category)  # before the encoder is read
+            code = text_code(self.model.latent, category, self._text_feature(prompt))
+        except PerseError as error:
+            known = self._wardrobe.known(category, prompt)
+            raise PerseError(f'this avatar has not learned "{prompt}"; {error}. {known}') from error
+        slot = self.model.latent.categories.index(category)
+        return replace(
+            look,
+            codes=look.codes.replaced(slot, code.z, code.presence),
+            from_words={**look.from_words, category: code.learned},
+        )
+
+    def _text_feature(self, prompt: str) -> Tensor:
+        """f_T of a prompt, on the device."""
+        if self.encoder is None:
+            raise PerseError("which encoder made the features of the learned ones is not known")
+        feature = self._encoder.text(prompt)
+        if feature.shape != (self.model.latent.split[1],):
+            raise PerseError(
+                f"the encoder {self.encoder!r} gives other features than those of the learned ones"
+            )
+        return feature.to(self.device, torch.float32)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return load_maker("encoder", str(self.encoder))
 
     def look_of(self, subject_id: str) -> Look:
         """The look of one learned subject. PerseError if it has no such subject."""
@@ -130,7 +201,7 @@ class Avatar:
             only = self.model.latent.categories.index(category)
         codes = a.codes.mix(b.codes, weight, only, by_presence=self.model.field.uses_presence)
         name = f"{a.name} {1 - weight:.0%}, {b.name} {weight:.0%}"
-        return Look(codes, {**a.attributes, **b.attributes}, name)
+        return Look(codes, {**a.attributes, **b.attributes}, name, {**a.from_words, **b.from_words})
 
     @torch.no_grad()
     def _look(self, entries: tuple[int, ...], absent: tuple[str, ...], prompts: dict, name: str) -> Look:

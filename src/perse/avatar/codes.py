@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from perse.errors import PerseError
+
+
+class Worn(NamedTuple):
+    """How an adapter is worn."""
+
+    slot: int
+    """Row of its category."""
+    weight: Tensor
+    """0 to 1, a scalar: how much of its change is applied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +29,8 @@ class Codes:
     """[C, d] one code a category, in the order of `LatentSpace.categories`."""
     presence: Tensor
     """[C] 1: the part is there, 0: it is not; in between while it fades. It multiplies the part's opacity."""
+    worn: Mapping[str, Worn] = field(default_factory=dict)
+    """Adapters of looks that were learned after the avatar, by name."""
 
     def mix(
         self, other: Codes, weight: float | Tensor, only: int | None = None, by_presence: bool = True
@@ -45,11 +57,37 @@ class Codes:
             here = torch.where(present & ~alike, a / safe, here)
             there = torch.where(present & ~alike, b / safe, there)
         z = here[:, None] * self.z + there[:, None] * other.z
-        return Codes(z, (1 - w) * self.presence + w * other.presence)
+        worn = _mixed_adapters(self.worn, other.worn, here, there)
+        return Codes(z, (1 - w) * self.presence + w * other.presence, worn)
+
+    def replaced(self, slot: int, z: Tensor, presence: float, adapter: str | None = None) -> Codes:
+        """These codes with one category's replaced (Eq. 4), worn with an adapter or with none."""
+        at = torch.tensor(slot, device=self.z.device)
+        shown = self.presence.index_put((at,), self.presence.new_tensor(presence))
+        worn = {name: how for name, how in self.worn.items() if how.slot != slot}
+        if adapter is not None:
+            worn[adapter] = Worn(slot, self.presence.new_ones(()))
+        return Codes(self.z.index_put((at,), z.to(self.z)), shown, worn)
 
     def to(self, device: torch.device | str) -> Codes:
         """The same codes on another device."""
-        return Codes(self.z.to(device), self.presence.to(device))
+        worn = {name: Worn(how.slot, how.weight.to(device)) for name, how in self.worn.items()}
+        return Codes(self.z.to(device), self.presence.to(device), worn)
+
+
+def _mixed_adapters(
+    a: Mapping[str, Worn], b: Mapping[str, Worn], here: Tensor, there: Tensor
+) -> dict[str, Worn]:
+    """Every adapter's weights on the two sides, in the shares that their category's codes are mixed in."""
+    mixed = {}
+    for name, how in {**a, **b}.items():
+        weight = here.new_zeros(())
+        for side, share in ((a, here), (b, there)):
+            if name in side:
+                weight = weight + share[how.slot] * side[name].weight
+        if float(weight) > 0:  # an adapter that is not worn must not even be evaluated
+            mixed[name] = Worn(how.slot, weight)
+    return mixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +100,8 @@ class Look:
     """Prompt of every category that was set; None where the part was taken off."""
     name: str = "reference"
     """A few words for captions."""
+    from_words: Mapping[str, int] = field(default_factory=dict)
+    """Categories whose prompt was never learned and is drawn from its words alone; of how many learned looks."""
 
 
 def check_finite(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -22,6 +22,8 @@ class LatentConfig:
     """d: numbers a category's code has (the paper's release: 32)."""
     hidden: int = 256
     """Width of the one hidden layer of MLP_z."""
+    free: bool = False
+    """Learn every entry's code by itself instead of MLP_z(f_I, f_T): Table 3's ablation of the features."""
     skin_slot: bool = False
     """Add the tenth slot of the paper's release, a code of the skin that no subject changes."""
 
@@ -60,6 +62,7 @@ class LatentSpace(nn.Module):
         self.register_buffer("reference_presence", torch.ones(slots))
         self.z_ref = nn.Parameter(torch.zeros(slots, config.dim))
         self.z_zero = nn.Parameter(torch.zeros(config.dim))
+        self.free = nn.Parameter(torch.zeros(entries, config.dim)) if config.free else None
         self.net = nn.Sequential(
             nn.Linear(width + slots, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.dim)
         )
@@ -76,7 +79,8 @@ class LatentSpace(nn.Module):
     ) -> None:
         """Set features [M, D], categories and presences, and draw the weights from `generator`."""
         with torch.no_grad():
-            for parameter, scale in ((self.z_ref, 1.0), (self.z_zero, 0.1)):
+            own = [(self.free, 1.0)] if self.free is not None else []
+            for parameter, scale in ((self.z_ref, 1.0), (self.z_zero, 0.1), *own):
                 parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
             for layer in self.net:
                 if isinstance(layer, nn.Linear):
@@ -106,12 +110,24 @@ class LatentSpace(nn.Module):
         return torch.cat([image / scale[:, :1], text / scale[:, 1:]], 1)
 
     def entry_codes(self, entries: Tensor) -> Tensor:
-        """z_k = MLP_z(f_I, f_T) of entries [M'] -> [M', d] (Eq. 5). The category enters as a one-hot."""
-        category = self.entry_category[entries]
-        one_hot = nn.functional.one_hot(category, len(self.categories)).to(self.features.dtype)
+        """z_k = MLP_z(f_I, f_T) of entries [M'] -> [M', d] (Eq. 5); where codes are free, their own."""
+        if self.free is not None:
+            return self.norm(self.free[entries])
+        return self.codes_of(self.features[entries], self.entry_category[entries])
+
+    def feature_code(self, image: Tensor | None, text: Tensor | None, category: str) -> Tensor:
+        """z_k = MLP_z(f_I, f_T) [d] of a new attribute; the learned ones' mean stands in for what is not known."""
+        slot = torch.tensor([self.categories.index(category)], device=self.features.device)
+        means = self.feature_mean[slot[0]].split(self.split)
+        known = [mean if part is None else part for mean, part in zip(means, (image, text))]
+        return self.codes_of(self.standardize(torch.cat(known)[None], slot), slot)[0]
+
+    def codes_of(self, features: Tensor, category: Tensor) -> Tensor:
+        """MLP_z: standardised features [M, D] of categories [M] -> [M, d]. The category enters as a one-hot."""
+        one_hot = nn.functional.one_hot(category, len(self.categories)).to(features.dtype)
         # The one-hot weighs as much as the features do together.
-        one_hot = one_hot * self.features.shape[1] ** 0.5
-        return self.norm(self.net(torch.cat([self.features[entries], one_hot], 1)))
+        one_hot = one_hot * features.shape[1] ** 0.5
+        return self.norm(self.net(torch.cat([features, one_hot], 1)))
 
     def reference_codes(self) -> Tensor:
         """z_ref [C, d], on the same scale as the subjects' codes; z_zero where the reference lacks the part."""

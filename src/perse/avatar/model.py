@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from perse.avatar.adapters import Adapter, evaluate_adapted
 from perse.avatar.codes import Codes
 from perse.avatar.fields import Field, FieldConfig, Layout, make_field
 from perse.avatar.latent import LatentConfig, LatentSpace
@@ -57,6 +58,7 @@ class AvatarModel(nn.Module):
         latent = len(slots) * config.latent.dim if config.pose_takes_code else 0
         self.pose_mlp = PoseMLP(latent, config.pose_width, config.pose_depth, config.field.pose_code)
         self.register_buffer("joints", torch.zeros(5, 3))
+        self.adapters: dict[str, Adapter] = {}  # no part of the state: they are kept beside it
 
     @property
     def field(self) -> Field:
@@ -64,8 +66,8 @@ class AvatarModel(nn.Module):
         return self._field  # type: ignore[return-value]
 
     def canonical(self, codes: Codes, learn_flame: bool = True) -> Canonical:
-        """One subject before posing: once per subject, however many frames follow."""
-        canonical = self.field.evaluate(codes, learn_flame)
+        """One subject before posing, with the adapters it wears: once per subject, however many frames follow."""
+        canonical = evaluate_adapted(self.field, codes, self.adapters, learn_flame)
         if self.config.pose_takes_code:
             canonical.z = codes.z.reshape(-1)
         return canonical
@@ -81,5 +83,5 @@ class AvatarModel(nn.Module):
             if name.startswith("pose_mlp."):
                 roles[name] = "net"
             elif name.startswith("latent."):
-                roles[name] = "code" if name in ("latent.z_ref", "latent.z_zero") else "latent_net"
+                roles[name] = "code" if name.endswith((".z_ref", ".z_zero", ".free")) else "latent_net"
         return roles

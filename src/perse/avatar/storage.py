@@ -5,6 +5,7 @@ weights.safetensors every weight (and the features f_I, f_T of every learned att
 subjects.json       the subjects: ids, attributes, prompts, latent codes
 head.safetensors    joints and shape of the head
 preview.png         the reference at rest
+adapters/           looks learned later, one folder each (`adapter_storage`); only where there are any
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from perse._files import check_format, read_json, require_file, write_json
+from perse.avatar.adapter_storage import load_adapters, save_adapter
 from perse.avatar.fields import FieldConfig, Layout
 from perse.avatar.latent import LatentConfig
 from perse.avatar.model import AvatarModel, ModelConfig
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "perse avatar", 1
 MAX_BYTES = 8 << 30
 MAX_POINTS, MAX_WIDTH, MAX_FEATURES = 4_000_000, 4096, 16384
+BUNDLED_ENCODER, BUNDLED_SIZES = "efficientnet+minilm", (1280, 384)
 FILES = ("avatar.json", "subjects.json", "weights.safetensors", "head.safetensors")
 
 
@@ -85,11 +88,14 @@ def _write(avatar: Avatar, folder: Path) -> None:
             "categories": list(latent.categories),
             "camera": camera_to_json(avatar.camera),
             "head": avatar.head_name,
+            "encoder": avatar.encoder,
         },
     )
     write_json(folder / "subjects.json", {"subjects": [_subject_json(avatar, s) for s in avatar.subjects]})
     picture = avatar.render(avatar.reference, avatar.rest[0][None], avatar.rest[1][None])[0]
     Image.fromarray(to_uint8(picture).numpy()).save(folder / "preview.png")
+    for adapter in model.adapters.values():
+        save_adapter(adapter, model, folder)
 
 
 def _subject_json(avatar: Avatar, subject: LearnedSubject) -> dict[str, Any]:
@@ -121,16 +127,28 @@ def load_avatar(folder: Path, device: torch.device | str = "cpu") -> Avatar:
         model = _empty_model(info)
         camera = camera_from_json(info.get("camera"))
         head_name = _text(info.get("head"), "head")
+        encoder = _encoder(info, model.latent.split)
     except PerseError as error:
         raise PerseError(f"{folder / 'avatar.json'}: {error}") from error
     _fill(model, folder / "weights.safetensors")
-    head = _read_tensors(
+    head = read_tensors(
         folder / "head.safetensors",
         {"joints": (5, 3), "betas": (100,), "rest_expr": (50,), "rest_pose": (15,)},
     )
     subjects = _subjects(folder / "subjects.json", len(model.latent.features))
     rest = (head["rest_expr"], head["rest_pose"])
-    return Avatar(model.to(device), subjects, camera, head["betas"], rest, head_name)
+    adapters = load_adapters(folder, model)
+    avatar = Avatar(model.to(device), subjects, camera, head["betas"], rest, head_name, encoder)
+    for adapter in adapters:
+        avatar.add(adapter)
+    return avatar
+
+
+def _encoder(info: dict[str, Any], sizes: tuple[int, int]) -> str | None:
+    """Name of the encoder; avatars that were written before it was told had features of the bundled one."""
+    if "encoder" not in info:
+        return BUNDLED_ENCODER if sizes == BUNDLED_SIZES else None
+    return None if info["encoder"] is None else _text(info["encoder"], "encoder")
 
 
 def _empty_model(info: dict[str, Any]) -> AvatarModel:
@@ -221,7 +239,7 @@ def _text(value: Any, name: str) -> str:
 def _fill(model: AvatarModel, path: Path) -> None:
     """Load weights whose names, shapes and types are exactly those of the empty model."""
     expected = {name: (tuple(t.shape), t.dtype) for name, t in model.state_dict().items()}
-    tensors = _read_tensors(
+    tensors = read_tensors(
         path, {k: s for k, (s, _) in expected.items()}, {k: d for k, (_, d) in expected.items()}
     )
     model.load_state_dict(tensors, assign=True)
@@ -254,7 +272,7 @@ def _check_indices(model: AvatarModel, path: Path) -> None:
             raise PerseError(f"{path}: {name} points outside the avatar")
 
 
-def _read_tensors(
+def read_tensors(
     path: Path, shapes: dict[str, tuple[int, ...]], dtypes: dict[str, torch.dtype] | None = None
 ) -> dict[str, Tensor]:
     """Tensors of exactly these names, shapes and types, with finite numbers."""

@@ -50,6 +50,20 @@ class LearnedSubject:
         return LearnedSubject(value["id"], tuple(Attribute.from_json(a) for a in attributes), tuple(entries))
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a set of prompts means to an avatar."""
+
+    entries: dict[str, int]
+    """Learned attributes to put on, by category."""
+    absent: tuple[str, ...]
+    """Categories to take off."""
+    spoken: dict[str, str]
+    """Prompts of the vocabulary that were never learned, by category."""
+    adapters: dict[str, str]
+    """Names of looks that were learned after the avatar, by category."""
+
+
 class Wardrobe:
     """The learned attributes of an avatar by category, and the search in them."""
 
@@ -60,23 +74,41 @@ class Wardrobe:
             for attribute, entry in zip(subject.attributes, subject.entries):
                 self._entries.setdefault((attribute.category, attribute.prompt), entry)
         self._vocabulary = Vocabulary()
+        self._transferred: dict[str, str] = {}
+
+    def add(self, name: str, category: str) -> None:
+        """A look that was learned after the avatar. PerseError if something has that name."""
+        if name in self._transferred or any(name == prompt for _, prompt in self._entries):
+            raise PerseError(f'this avatar has a look called "{name}" already; choose another name')
+        self._transferred[name] = category
+
+    def remove(self, name: str) -> None:
+        """Forget such a look. PerseError if there is none."""
+        if name not in self._transferred:
+            names = ", ".join(f'"{n}"' for n in self._transferred) or "none"
+            raise PerseError(f'no look called "{name}" was transferred to this avatar; there are: {names}')
+        del self._transferred[name]
 
     def prompts(self, category: str) -> tuple[str, ...]:
-        """Learned prompts of a category, in the order of learning. PerseError for an unknown category."""
+        """Learned prompts of a category, in the order of learning, then names of looks that were transferred.
+
+        PerseError for an unknown category.
+        """
         if category not in CATEGORIES:
             close = difflib.get_close_matches(category, CATEGORIES, 1)
             hint = f" Did you mean {close[0]}?" if close else f" The categories are {', '.join(CATEGORIES)}."
             raise PerseError(f"there is no attribute category {category!r}.{hint}")
-        return tuple(prompt for c, prompt in self._entries if c == category)
+        later = (name for name, c in self._transferred.items() if c == category)
+        return (*(prompt for c, prompt in self._entries if c == category), *later)
 
-    def choose(self, attributes: Mapping[str, str | None]) -> tuple[dict[str, int], tuple[str, ...]]:
-        """Entries to put on by category, and categories to take off.
+    def choose(self, attributes: Mapping[str, str | None]) -> Chosen:
+        """What to put on, take off, or make from words alone.
 
         Raises:
-            PerseError: unknown category, words nobody knows, a look that was never learned (with the nearest
-                learned ones), or None for a part everyone has.
+            PerseError: unknown category, words nobody knows (with the nearest learned looks), or None for a part
+                everyone has.
         """
-        entries, absent = {}, []
+        entries, absent, spoken, adapters = {}, [], {}, {}
         for category, text in attributes.items():
             learned = self.prompts(category)
             if text is None:
@@ -86,24 +118,30 @@ class Wardrobe:
                         "to keep the person's own"
                     )
                 absent.append(category)
+                continue
+            prompt = self._prompt(category, text, learned)
+            if (category, prompt) in self._entries:
+                entries[category] = self._entries[category, prompt]
+            elif prompt in learned:
+                adapters[category] = prompt
             else:
-                entries[category] = self._entries[category, self._learned_prompt(category, text, learned)]
-        return entries, tuple(absent)
+                spoken[category] = prompt
+        return Chosen(entries, tuple(absent), spoken, adapters)
 
-    def _learned_prompt(self, category: str, text: str, learned: tuple[str, ...]) -> str:
-        """The learned prompt that `text` names."""
+    def known(self, category: str, text: str) -> str:
+        """A sentence that names the learned looks nearest to a text."""
+        learned = self.prompts(category)
+        nearest = "; ".join(f'"{p}"' for p in _nearest(text, learned)) if learned else "nothing"
+        return f"It learned, for {category}: {nearest}."
+
+    def _prompt(self, category: str, text: str, learned: tuple[str, ...]) -> str:
+        """The prompt, learned or of the vocabulary, that `text` names."""
         if text in learned:
             return text
-        known = f"It learned, for {category}: " + (
-            "; ".join(f'"{p}"' for p in _nearest(text, learned)) if learned else "nothing"
-        )
         try:
-            prompt = self._vocabulary.parse(text, category).prompt
+            return self._vocabulary.parse(text, category).prompt
         except PerseError as error:
-            raise PerseError(f"{category}={text!r}: {error} {known}.") from error
-        if prompt not in learned:
-            raise PerseError(f'this avatar has not learned "{prompt}". {known}.')
-        return prompt
+            raise PerseError(f"{category}={text!r}: {error} {self.known(category, text)}") from error
 
 
 def _nearest(text: str, learned: tuple[str, ...], count: int = 4) -> list[str]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perse.dataset.motion import default_motion
     from perse.dataset.reader import Dataset, Subject
     from perse.dataset.vocabulary import Vocabulary, demo_attributes
-    from perse.dataset.writer import DatasetWriter
+    from perse.dataset.writer import DatasetWriter, SubjectWriter
 
 __all__ = [
     "ABSENTABLE",
@@ -56,6 +56,7 @@ __all__ = [
     "Portrait",
     "Subject",
     "SubjectPoints",
+    "SubjectWriter",
     "Vocabulary",
     "camera_from_json",
     "camera_to_json",
@@ -79,6 +80,7 @@ _LAZY = {
     "DatasetWriter": "writer",
     "Guidance": "guidance",
     "Subject": "reader",
+    "SubjectWriter": "writer",
     "Vocabulary": "vocabulary",
     "motion_coverage": "coverage",
     "default_motion": "motion",

@@ -10,10 +10,13 @@ from perse.evaluation.interpolation import (
     path_length,
     path_variance,
 )
-from perse.evaluation.leakage import Leakage, dilate, foreground, part_region
+from perse.evaluation.leakage import Leakage, foreground
 from perse.evaluation.metrics import Perceptual, psnr, ssim
+from perse.evaluation.plots import curves_plot, metrics_plot
 from perse.evaluation.protocol import evaluate
 from perse.evaluation.tables import format_figure, table
+from perse.evaluation.transfer import evaluate_transfer
+from perse.training.regions import dilate, part_region
 
 __all__ = [
     "PAPER",
@@ -22,14 +25,17 @@ __all__ = [
     "Perceptual",
     "PictureFeatures",
     "between",
+    "curves_plot",
     "dilate",
     "evaluate",
     "evaluate_interpolation",
+    "evaluate_transfer",
     "foreground",
     "format_figure",
     "frechet_distance",
     "identity_distance",
     "kernel_distance",
+    "metrics_plot",
     "part_region",
     "path_length",
     "path_variance",

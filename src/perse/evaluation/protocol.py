@@ -12,8 +12,9 @@ from perse.avatar import Avatar
 from perse.dataset import CATEGORIES, Dataset, Subject, from_uint8
 from perse.errors import PerseError
 from perse.evaluation.identity import identity_distance, portrait_embedding
-from perse.evaluation.leakage import Leakage, foreground, part_region
+from perse.evaluation.leakage import Leakage, foreground
 from perse.evaluation.metrics import Perceptual, psnr, ssim
+from perse.training.regions import part_region
 
 FRAMES_AT_ONCE = 8
 FACE_UNTOUCHED = ("clothes", "earrings", "hair", "hat", "headphones")

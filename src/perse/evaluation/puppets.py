@@ -11,12 +11,12 @@ from torch import Tensor
 
 from perse.dataset import LABEL_CODE, Edited, Motion
 from perse.evaluation.identity import identity_distance, portrait_embedding
-from perse.evaluation.leakage import dilate
 from perse.evaluation.metrics import psnr
 from perse.head import pose_transforms
 from perse.head.skinning import quaternion_to_matrix
 from perse.perception import SEGMENT_CLASSES, Face, landmarks, segment
 from perse.studio import Puppet
+from perse.training.regions import dilate
 
 ALPHA_INSIDE = 0.9
 AROUND_EDIT = 8

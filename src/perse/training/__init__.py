@@ -3,6 +3,7 @@
 from perse.training import losses
 from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes, TrainConfig
 from perse.training.reconstruct import Training, train
+from perse.training.transfer import TransferConfig, transfer
 
 __all__ = [
     "PRESETS",
@@ -11,6 +12,8 @@ __all__ = [
     "StepSizes",
     "TrainConfig",
     "Training",
+    "TransferConfig",
     "losses",
     "train",
+    "transfer",
 ]

@@ -30,7 +30,7 @@ from perse.training.objective import Objective
 from perse.training.parallel import my_parts, sum_gradients
 from perse.training.sampling import Sampler, subject_weights
 from perse.training.starts import make_start
-from perse.training.subjects import Cast, feature_sizes, initialize_latent
+from perse.training.subjects import Cast, encoder_name, feature_sizes, initialize_latent
 
 LOG_EVERY = 20
 READ_AHEAD = 4
@@ -235,6 +235,7 @@ class Training:
             self.dataset.portrait.betas,
             (motion.expr[first], motion.pose[first]),
             self.head.name,
+            encoder_name(self.dataset),
         )
 
     # ---- the folder -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The three beginnings of a training: a maker's points, images alone, the bare head (the paper's).
 
 Be honest about `studio`: data and avatar then share rig, binding, camera and light, and the points come from
-the generator. `benchmarks/starts.py` prints the figures of all three side by side.
+the generator. `benchmarks/training.py` prints the figures of all three side by side.
 """
 
 from __future__ import annotations

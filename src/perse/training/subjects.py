@@ -109,6 +109,14 @@ def feature_sizes(dataset: Dataset) -> tuple[int, int]:
     return len(image), len(text)
 
 
+def encoder_name(dataset: Dataset) -> str | None:
+    """Who made the features; None if the dataset does not say so of all its subjects."""
+    makers = [subject.maker for subject in dataset.subjects]
+    names = {maker.get("encoder") if isinstance(maker, dict) else None for maker in makers}
+    name = names.pop() if len(names) == 1 else None
+    return name if isinstance(name, str) else None
+
+
 def initialize_latent(latent: LatentSpace, dataset: Dataset, cast: Cast, generator: torch.Generator) -> None:
     """Features, categories and presences of all entries; random weights."""
     config: LatentConfig = latent.config

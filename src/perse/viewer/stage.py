@@ -98,7 +98,7 @@ class AvatarStage:
         return (AS_IN_PHOTO, *none, *self._avatar.learned(category))
 
     def find(self, category: str, text: str) -> str:
-        """The learned prompt that a text names."""
+        """The prompt that a text names: learned, or drawn from its words alone."""
         if text in (AS_IN_PHOTO, NONE):
             return text
         return str(self._avatar.look(**{category: text}).attributes[category])
