@@ -68,8 +68,13 @@ def read_array_pickle(path: Path) -> dict[str, Any]:
 
 
 def _torch_kernel(array: np.ndarray) -> Tensor:
-    """[kh, kw, in, out] (jax) to [out, in, kh, kw] (torch)."""
-    return torch.from_numpy(np.array(array, dtype=np.float32)).permute(3, 2, 0, 1).contiguous()
+    """[kh, kw, in, out] (jax) to [out, in, kh, kw] (torch), laid out channels last.
+
+    Pictures [N, H, W, 3] seen as [N, 3, H, W] are channels last too: kernels of another layout would be copied at every
+    call, forwards and backwards.
+    """
+    kernel = torch.from_numpy(np.array(array, dtype=np.float32)).permute(3, 2, 0, 1)
+    return kernel.contiguous(memory_format=torch.channels_last)
 
 
 class LPIPS(nn.Module):
