@@ -1,41 +1,26 @@
 // The Python module perse._native. Shapes are checked in Python (perse/splat/rasterize.py); the types here make
 // sure that nothing but contiguous float32 arrays on the CPU reaches the kernels.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <memory>
-#include <optional>
-#include <stdexcept>
 #include <utility>
 
+#include "arrays.h"
 #include "dispatch.h"
 #include "pose_bindings.h"
 #include "render.h"
 #include "thread_pool.h"
 
-namespace nb = nanobind;
-
 namespace {
-
-template <typename Shape>
-using In = nb::ndarray<const float, Shape, nb::c_contig, nb::device::cpu>;
-template <typename Shape>
-using Out = nb::ndarray<float, Shape, nb::c_contig, nb::device::cpu>;
 
 using Vectors3 = In<nb::shape<-1, 3>>;
 using Vectors4 = In<nb::shape<-1, 4>>;
 using Vector = In<nb::ndim<1>>;
-using Rows = In<nb::ndim<2>>;
 using Viewmat = In<nb::shape<4, 4>>;
 using Intrinsics = In<nb::shape<3, 3>>;
 using Image = In<nb::ndim<3>>;
 template <typename Shape>
-using Ints = nb::ndarray<int32_t, Shape, nb::c_contig, nb::device::cpu>;
+using Ints = Array<int32_t, Shape>;
 template <typename Shape>
-using Bytes = nb::ndarray<uint8_t, Shape, nb::c_contig, nb::device::cpu>;
+using Bytes = Array<uint8_t, Shape>;
 using Flags = Bytes<nb::ndim<1>>;
 
 // Owns a state for as long as Python (the autograd graph) does.
@@ -51,10 +36,6 @@ class StateHandle {
  private:
   std::unique_ptr<perse::RenderState> state_;
 };
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 perse::Scene make_scene(const Vectors3& means, const Vectors4& quats, const Vectors3& scales, const Vector& opacities,
                         const Rows& channels, const Viewmat& viewmat, const Intrinsics& intrinsics,
@@ -151,7 +132,7 @@ void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scal
               Rows grad_alpha, Out<nb::shape<-1, 3>> grad_means, Out<nb::shape<-1, 4>> grad_quats,
               Out<nb::shape<-1, 3>> grad_scales, Out<nb::ndim<1>> grad_opacities, Out<nb::ndim<2>> grad_channels,
               std::optional<Out<nb::shape<-1, 2>>> grad_means2d,
-              nb::ndarray<double, nb::shape<16>, nb::c_contig, nb::device::cpu> grad_camera, bool camera_wanted) {
+              Array<double, nb::shape<16>> grad_camera, bool camera_wanted) {
   perse::RenderState& state = handle.state();
   const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
                                         image.shape(0), image.shape(1), options);

@@ -1,44 +1,26 @@
 // Posing in the Python module perse._native; used through perse.head.skin and perse.avatar.
 #include "pose_bindings.h"
 
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <algorithm>
-#include <optional>
-#include <stdexcept>
 #include <vector>
 
+#include "arrays.h"
 #include "dispatch.h"
 #include "pose.h"
 
-namespace nb = nanobind;
-
 namespace {
-
-template <typename Shape>
-using In = nb::ndarray<const float, Shape, nb::c_contig, nb::device::cpu>;
-template <typename Shape>
-using Out = nb::ndarray<float, Shape, nb::c_contig, nb::device::cpu>;
 
 using Points = In<nb::shape<-1, 3>>;
 using Quats = In<nb::shape<-1, 4>>;
 using Basis = In<nb::shape<-1, 3, -1>>;
 using Weights = In<nb::shape<-1, perse::kJoints>>;
-using Rows = In<nb::ndim<2>>;
 using Transforms = In<nb::shape<-1, perse::kJoints, 3, 4>>;
 using JointQuats = In<nb::shape<-1, perse::kJoints, 4>>;
 using FramePoints = In<nb::shape<-1, -1, 3>>;
 using FrameQuats = In<nb::shape<-1, -1, 4>>;
 
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
-template <typename Array>
-auto* data_of(const std::optional<Array>& array) {
+template <typename Given>
+auto* data_of(const std::optional<Given>& array) {
   return array ? array->data() : nullptr;
 }
 
@@ -146,11 +128,10 @@ void skin_backward(Points points, std::optional<Quats> quats, Basis E, Basis P, 
   perse::skin_backward(job, coefficients, gradients, motion, threads, kernel);
 }
 
-using Layer = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Bias = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using FrameChanges = nb::ndarray<const float, nb::shape<-1, -1, perse::kMlpOutputs>, nb::c_contig, nb::device::cpu>;
+using Bias = In<nb::ndim<1>>;
+using FrameChanges = In<nb::shape<-1, -1, perse::kMlpOutputs>>;
 
-perse::MlpLayers make_layers(const std::vector<Layer>& weights, const std::vector<Bias>& biases) {
+perse::MlpLayers make_layers(const std::vector<Rows>& weights, const std::vector<Bias>& biases) {
   perse::MlpLayers layers = {};
   require(!weights.empty() && weights.size() <= perse::kMaxMlpLayers && biases.size() == weights.size(), "1 to 8 layers");
   layers.layers = static_cast<int>(weights.size());
@@ -186,7 +167,7 @@ perse::MlpTraining make_training(const FramePoints& moved, const FramePoints& be
   return job;
 }
 
-void mlp_forward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Layer>& weights,
+void mlp_forward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Rows>& weights,
                  const std::vector<Bias>& biases, const std::vector<float>& scales_and_bounds,
                  Out<nb::shape<-1, -1, perse::kMlpOutputs>> changes, int threads, const std::string& isa) {
   const perse::MlpLayers layers = make_layers(weights, biases);
@@ -198,7 +179,7 @@ void mlp_forward(FramePoints moved, FramePoints bent, Rows codes, const std::vec
   perse::mlp_forward(job, layers, threads, kernel);
 }
 
-void mlp_backward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Layer>& weights,
+void mlp_backward(FramePoints moved, FramePoints bent, Rows codes, const std::vector<Rows>& weights,
                   const std::vector<Bias>& biases, const std::vector<float>& scales_and_bounds, FrameChanges grad_changes,
                   Out<nb::shape<-1, -1, 3>> grad_moved, Out<nb::shape<-1, -1, 3>> grad_bent, Out<nb::ndim<2>> grad_codes,
                   const std::vector<Out<nb::ndim<2>>>& grad_weights, const std::vector<Out<nb::ndim<1>>>& grad_biases,
@@ -229,11 +210,14 @@ void mlp_backward(FramePoints moved, FramePoints bent, Rows codes, const std::ve
 class PoseTable {
  public:
   using Columns = nb::ndarray<nb::shape<-1, 3, perse::kPoseBlock>, nb::c_contig, nb::device::cpu>;
+  using Bytes = Array<const uint8_t, nb::ndim<1>>;
+  using Ints = Array<const int32_t, nb::ndim<1>>;
+  using Constants = In<nb::shape<-1, -1, perse::kPoseBlock>>;
+  using Joints = In<nb::shape<perse::kJoints, 3>>;
+  using Floats = In<nb::ndim<1>>;
 
-  PoseTable(int count, int coefficient_count, Columns columns, In<nb::ndim<1>> units, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> which,
-            nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> first,
-            In<nb::shape<-1, -1, perse::kPoseBlock>> constants, In<nb::shape<perse::kJoints, 3>> joints, const std::vector<int>& widths,
-            In<nb::ndim<1>> mlp_weights, const std::vector<float>& bounds, float min_log_scale, float max_log_scale)
+  PoseTable(int count, int coefficient_count, Columns columns, Floats units, Bytes which, Ints first, Constants constants,
+            Joints joints, const std::vector<int>& widths, Floats mlp_weights, const std::vector<float>& bounds, float min_log_scale, float max_log_scale)
       : columns_(columns), units_(units), which_(which), first_(first), constants_(constants), joints_(joints), weights_(mlp_weights), job_{} {
     job_.compact = columns.dtype() == nb::dtype<int16_t>();
     require(job_.compact || columns.dtype() == nb::dtype<float>(), "columns must be float32 or int16");
@@ -307,12 +291,12 @@ class PoseTable {
   }
 
   Columns columns_;
-  In<nb::ndim<1>> units_;
-  nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> which_;
-  nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> first_;
-  In<nb::shape<-1, -1, perse::kPoseBlock>> constants_;
-  In<nb::shape<perse::kJoints, 3>> joints_;
-  In<nb::ndim<1>> weights_;
+  Floats units_;
+  Bytes which_;
+  Ints first_;
+  Constants constants_;
+  Joints joints_;
+  Floats weights_;
   perse::TableJob job_;
 };
 
@@ -337,10 +321,8 @@ void bind_posing(nb::module_& m) {
         nb::arg("scales_and_bounds"), no("grad_changes"), no("grad_moved"), no("grad_bent"), no("grad_codes"), no("grad_weights"),
         no("grad_biases"), nb::arg("threads"), nb::arg("isa"), "Writes all gradients of mlp_forward.");
   nb::class_<PoseTable>(m, "PoseTable")
-      .def(nb::init<int, int, PoseTable::Columns, In<nb::ndim<1>>, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
-                    nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>,
-                    In<nb::shape<-1, -1, perse::kPoseBlock>>, In<nb::shape<perse::kJoints, 3>>, const std::vector<int>&,
-                    In<nb::ndim<1>>, const std::vector<float>&, float, float>(),
+      .def(nb::init<int, int, PoseTable::Columns, PoseTable::Floats, PoseTable::Bytes, PoseTable::Ints, PoseTable::Constants,
+                    PoseTable::Joints, const std::vector<int>&, PoseTable::Floats, const std::vector<float>&, float, float>(),
            nb::arg("count"), nb::arg("coefficient_count"), no("columns"), no("units"), no("which"), no("first"), no("constants"), no("joints"),
            nb::arg("widths"), no("mlp_weights"), nb::arg("bounds"), nb::arg("min_log_scale"), nb::arg("max_log_scale"))
       .def("pose", &PoseTable::pose, no("expr"), no("pose"), no("means"), no("quats"), maybe("scales"), maybe("opacities"),
