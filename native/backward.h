@@ -1,9 +1,11 @@
 // Gradients of one tile.
 //
-// With the blend weights w_i = alpha_i T_i and q_i = dL/dalpha_out + sum_c channel_ic dL/dimage_c, the gradient
+// With the blend weights w_i = alpha_i T_i and q_i = sum of channel_ic dL/dimage_c, the gradient
 //   v_i = alpha_i dL/dalpha_i = w_i q_i - alpha_i / (1 - alpha_i) * sum of w_j q_j over j behind i
-// needs only what lies behind i. The sum over all j follows from the finished image, so one walk near to far, the order
-// of the trace, is enough: the rest shrinks by w_i q_i at each step.
+// needs only what lies behind i, where the background counts as the last of the j, with w = T and
+// q = sum of background_c dL/dimage_c - dL/dalpha_out. One walk along the trace, from far to near, is enough: each step
+// recovers T and adds to the sum. Numbers grow along this walk, so what they have lost to rounding stays small beside them;
+// from near to far the sum would be what is left of the whole, and all Gaussians of a pixel would share its error.
 //
 // A gradient row holds, summed over pixels at offset (dx, dy) from the projected mean, with u = dy - slope dx:
 //   v, v dx, v u, v dx^2, v dx u, v u^2, then w dL/dimage_c for the channels of the pass.
@@ -18,9 +20,8 @@ constexpr uint32_t kGroup = 8;  // Gaussians whose alphas are computed before an
 
 template <int channels>
 struct BackwardBlock {
-  Float transmittance;
-  Float rest;  // sum of w_j q_j over what is not drawn yet
-  Float grad_alpha;
+  Float transmittance;  // of all in front of the last one that was visited
+  Float rest;           // sum of w_j q_j over what was visited
   Float grad_image[channels];
 };
 
@@ -28,19 +29,17 @@ struct BackwardBlock {
 template <int channels>
 PERSE_INLINE void backward_block(BackwardBlock<channels>& at, const Record& g, const Profile& profile, int block,
                                  Float alpha, Float* sums) {
-  Float before = at.transmittance, weight = alpha * before, after = before - weight;
-  at.transmittance = after;
+  Float per_passed = 1.f / (1.f - alpha);  // not `reciprocal`: its error always has the same sign, and would add up
+  Float before = at.transmittance * per_passed, weight = alpha * before;
+  at.transmittance = before;
 
-  Float q = at.grad_alpha;
-  for (int c = 0; c < channels; ++c) {
-    q = q + g.channel[c] * at.grad_image[c];
-    sums[6 + c] = sums[6 + c] + weight * at.grad_image[c];
-  }
+  Float q = g.channel[0] * at.grad_image[0];
+  for (int c = 1; c < channels; ++c) q = q + g.channel[c] * at.grad_image[c];
+  for (int c = 0; c < channels; ++c) sums[6 + c] = sums[6 + c] + weight * at.grad_image[c];
   Float contribution = weight * q;
-  Float rest = at.rest - contribution;
-  at.rest = rest;
-  Float grad = contribution - weight * reciprocal(after) * rest;  // alpha / (1 - alpha) = weight / after
-  grad = select(kMaxAlpha > alpha, grad, 0.f);                    // a clamped alpha does not move
+  Float grad = contribution - alpha * per_passed * at.rest;
+  at.rest = at.rest + contribution;
+  grad = select(kMaxAlpha > alpha, grad, 0.f);  // a clamped alpha does not move
   Float dx = load_column(profile.dx + block_x(block)), u = from_ridge(profile, block);
   Float grad_x = grad * dx, grad_u = grad * u;
   sums[0] = sums[0] + grad;
@@ -67,44 +66,45 @@ void backward_tile(const TileJob& job, int tile_index, const Trace& trace, float
   BackwardBlock<channels> blocks[kBlocks];
   DrawingGradient<channels> gradient;
   gradient.read(job, tile_x, tile_y);
+  const float* left = job.left + static_cast<size_t>(tile_index) * kTilePixels;
   for (int block = 0; block < kBlocks; ++block) {
-    blocks[block].transmittance = 1.f;  // the trace knows which pixels are finished or outside the image
-    blocks[block].rest = block_of(gradient.rest, block);
-    blocks[block].grad_alpha = block_of(gradient.alpha, block);
+    blocks[block].transmittance = load(left + block * Float::width);
+    blocks[block].rest = blocks[block].transmittance * block_of(gradient.background, block);
     for (int c = 0; c < channels; ++c) blocks[block].grad_image[c] = block_of(gradient.image[c], block);
   }
-  const uint32_t* hit = trace.hits;
+  const uint32_t* hit = trace.hits + trace.hit_count;
   Profile profiles[kGroup];
   Float alphas[kGroup * kBlocks];
-  for (uint32_t first = 0; first < trace.drawn_count; first += kGroup) {
-    const Drawn* drawn = trace.drawn + first;
-    const uint32_t size = trace.drawn_count - first < kGroup ? trace.drawn_count - first : kGroup;
+  for (uint32_t end = trace.drawn_count; end > 0;) {
+    const uint32_t size = end < kGroup ? end : kGroup;
+    end -= size;
+    const Drawn* drawn = trace.drawn + end;
     int count = 0;
-    for (uint32_t k = 0; k < size; ++k) {
-      const uint32_t ahead = first + k + kPrefetch;
-      PERSE_PREFETCH(&job.records[trace.drawn[ahead < trace.drawn_count ? ahead : 0].id]);
+    for (uint32_t k = size; k-- > 0;) {  // alphas[i] is that of hit[-1 - i]
+      const uint32_t number = end + k;
+      PERSE_PREFETCH(&job.records[trace.drawn[number > kPrefetch ? number - kPrefetch : 0].id]);
       const Record& g = job.records[drawn[k].id];
       make_profile(g, tile_x, tile_y, profiles[k]);
-      for (const int end = count + drawn[k].hits; count < end; ++count) {
-        const uint32_t h = hit[count];
+      for (const int last = count + drawn[k].hits; count < last; ++count) {
+        const uint32_t h = hit[-1 - count];
         const Float alpha = min(exp2(exponent(g, profiles[k], h >> 16)), kMaxAlpha);
         alphas[count] = select(mask_of(h), alpha, 0.f);
       }
     }
     count = 0;
-    for (uint32_t k = 0; k < size; ++k) {
+    for (uint32_t k = size; k-- > 0;) {
       const Record& g = job.records[drawn[k].id];
       Float sums[6 + channels];
       for (int i = 0; i < 6 + channels; ++i) sums[i] = 0.f;
-      for (const int end = count + drawn[k].hits; count < end; ++count) {
-        const int block = hit[count] >> 16;
+      for (const int last = count + drawn[k].hits; count < last; ++count) {
+        const int block = hit[-1 - count] >> 16;
         backward_block(blocks[block], g, profiles[k], block, alphas[count], sums);
       }
-      float* row = rows + static_cast<size_t>(first + k) * kGradientRow;
+      float* row = rows + static_cast<size_t>(end + k) * kGradientRow;
       clear_row(row, job.first_channel == 0);
       add_sums<6 + channels>(sums, row);
     }
-    hit += count;
+    hit -= count;
   }
 }
 

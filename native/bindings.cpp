@@ -127,23 +127,21 @@ nb::dict profile(StateHandle& handle) {
 }
 
 void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scales, Vector opacities, Rows channels,
-              Viewmat viewmat, Intrinsics intrinsics, Vector background, const perse::ViewOptions& options, Image image,
-              Rows alpha, Image grad_image,
+              Viewmat viewmat, Intrinsics intrinsics, Vector background, const perse::ViewOptions& options, Image grad_image,
               Rows grad_alpha, Out<nb::shape<-1, 3>> grad_means, Out<nb::shape<-1, 4>> grad_quats,
               Out<nb::shape<-1, 3>> grad_scales, Out<nb::ndim<1>> grad_opacities, Out<nb::ndim<2>> grad_channels,
               std::optional<Out<nb::shape<-1, 2>>> grad_means2d,
               Array<double, nb::shape<16>> grad_camera, bool camera_wanted) {
   perse::RenderState& state = handle.state();
   const perse::Scene scene = make_scene(means, quats, scales, opacities, channels, viewmat, intrinsics, background,
-                                        image.shape(0), image.shape(1), options);
+                                        grad_image.shape(0), grad_image.shape(1), options);
   require(scene.count == state.count && scene.channel_count == state.channel_count && scene.width == state.width &&
               scene.height == state.height,
           "the inputs are not those of the forward call");
-  for (size_t k = 0; k < 3; ++k) require(grad_image.shape(k) == image.shape(k), "grad_image must be shaped like image");
   for (size_t k = 0; k < 2; ++k) {
-    require(alpha.shape(k) == image.shape(k) && grad_alpha.shape(k) == image.shape(k), "alpha must have the size of the image");
+    require(grad_alpha.shape(k) == grad_image.shape(k), "grad_alpha must have the size of grad_image");
   }
-  require(image.shape(2) == channels.shape(1), "image must have one value for each channel");
+  require(grad_image.shape(2) == channels.shape(1), "grad_image must have one value for each channel");
   require(grad_means.shape(0) == means.shape(0) && grad_quats.shape(0) == means.shape(0) &&
               grad_scales.shape(0) == means.shape(0) && grad_opacities.shape(0) == means.shape(0) &&
               grad_channels.shape(0) == means.shape(0) && grad_channels.shape(1) == channels.shape(1),
@@ -157,7 +155,7 @@ void backward(StateHandle& handle, Vectors3 means, Vectors4 quats, Vectors3 scal
                                       grad_means2d ? grad_means2d->data() : nullptr,
                                       camera_wanted ? grad_camera.data() : nullptr};
   nb::gil_scoped_release release;
-  perse::render_backward(state, scene, image.data(), alpha.data(), grad_image.data(), grad_alpha.data(), gradients);
+  perse::render_backward(state, scene, grad_image.data(), grad_alpha.data(), gradients);
 }
 
 }  // namespace
@@ -188,7 +186,7 @@ NB_MODULE(_native, m) {
   m.def("backward", &backward, nb::arg("state"), nb::arg("means").noconvert(), nb::arg("quats").noconvert(),
         nb::arg("scales").noconvert(), nb::arg("opacities").noconvert(), nb::arg("channels").noconvert(),
         nb::arg("viewmat").noconvert(), nb::arg("K").noconvert(), nb::arg("background").noconvert(),
-        nb::arg("options"), nb::arg("image").noconvert(), nb::arg("alpha").noconvert(), nb::arg("grad_image").noconvert(),
+        nb::arg("options"), nb::arg("grad_image").noconvert(),
         nb::arg("grad_alpha").noconvert(), nb::arg("grad_means").noconvert(), nb::arg("grad_quats").noconvert(),
         nb::arg("grad_scales").noconvert(), nb::arg("grad_opacities").noconvert(), nb::arg("grad_channels").noconvert(),
         nb::arg("grad_means2d").noconvert().none(),

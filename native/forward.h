@@ -21,7 +21,7 @@ PERSE_INLINE Float visible_alpha(const Record& g, const Profile& profile, int bl
 // Blends one Gaussian into one block; the pixels that took it, a bit each.
 template <int channels>
 PERSE_INLINE uint32_t blend_block(ForwardTile<channels>& tile, const Record& g, Float alpha, int block) {
-  Float before = tile.transmittance[block], weight = alpha * before, after = before - weight;
+  Float before = tile.transmittance[block], weight = alpha * before, after = before * (1.f - alpha);
   Mask live = after > kMinTransmittance;  // false for finished pixels, where `after` is negative
   tile.transmittance[block] = select(live, after, abs_negated(before));
   weight = select(live, weight, 0.f);
@@ -104,8 +104,11 @@ void forward_tile(const TileJob& job, int tile_index, Trace& trace) {
   trace.visited = at - job.tile_begin[tile_index];
   trace.tested = tested;
   Drawing<channels> drawing;
+  float* left = job.left + static_cast<size_t>(tile_index) * kTilePixels;
   for (int block = 0; block < kBlocks; ++block) {
-    put_block(drawing.left, block, -abs_negated(tile.transmittance[block]));
+    const Float transmittance = -abs_negated(tile.transmittance[block]);
+    store(left + block * Float::width, transmittance);
+    put_block(drawing.left, block, transmittance);
     for (int c = 0; c < channels; ++c) put_block(drawing.blended[c], block, tile.blended[block][c]);
   }
   drawing.write(job, tile_x, tile_y);

@@ -8,7 +8,7 @@ namespace PERSE_ISA {
 
 // One value for each pixel of a tile, row by row.
 struct alignas(64) Plane {
-  float at[kTileSize * kTileSize];
+  float at[kTilePixels];
 };
 
 PERSE_INLINE Float block_of(const Plane& plane, int block) {
@@ -54,26 +54,21 @@ struct Drawing {
   }
 };
 
-// The gradients of a drawing, and what they weigh in total: the sum of w q of backward.h. Zero outside the image.
+// The gradients of a drawing, and q of the background (see backward.h). Zero outside the image.
 template <int channels>
 struct DrawingGradient {
-  Plane rest, alpha, image[channels];
+  Plane background, image[channels];
 
   PERSE_INLINE void read_row(const TileJob& job, int to, size_t from, int width, int stride, int count) {
-    const float* background = job.background + job.first_channel;
     const float* grad = job.grad_image + from * stride + job.first_channel;
-    const float* drawn = job.image + from * stride + job.first_channel;
     for (int x = 0; x < width; ++x) {
-      const float drawn_alpha = job.alpha[from + x];
-      float by_alpha = job.grad_alpha ? job.grad_alpha[from + x] : 0.f, sum = 0.f;
+      float q = job.grad_alpha ? -job.grad_alpha[from + x] : 0.f;
       for (int c = 0; c < count; ++c) {
         const float by_channel = grad[x * stride + c];
         image[c].at[to + x] = by_channel;
-        by_alpha -= background[c] * by_channel;
-        sum += by_channel * (drawn[x * stride + c] - background[c] * (1.f - drawn_alpha));
+        q += job.background[job.first_channel + c] * by_channel;
       }
-      alpha.at[to + x] = by_alpha;
-      rest.at[to + x] = sum + by_alpha * drawn_alpha;
+      background.at[to + x] = q;
     }
   }
   PERSE_INLINE void read(const TileJob& job, int tile_x, int tile_y) {

@@ -36,7 +36,6 @@ struct Projection {
   Float slope_x, slope_y;            // x / z and y / z
   Float clamped_x, clamped_y;        // the slopes at which the projection is linearised
   Mask inside_x, inside_y;           // not clamped
-  Float mean_x, mean_y;              // pixels
   Float quat[4], quat2, quat_scale;  // unit quaternion; its squared length before, and 1 / its length before
   Float rotation[9];
   Float jacobian[6];       // 2 x 3, pixels per metre in the world
@@ -80,8 +79,6 @@ PERSE_INLINE void project_vector(const CameraParameters& c, float blur, const Fl
   p.inverse_depth = 1.f / p.position[2];
   p.slope_x = p.position[0] * p.inverse_depth;
   p.slope_y = p.position[1] * p.inverse_depth;
-  p.mean_x = p.slope_x * c.fx + c.cx;
-  p.mean_y = p.slope_y * c.fy + c.cy;
 
   // The linearised projection explodes far outside the image: take it 15 % beyond the border at most.
   float margin_x = 0.15f * c.width / c.fx, margin_y = 0.15f * c.height / c.fy;
@@ -156,6 +153,39 @@ PERSE_INLINE void report(const ProjectJob& job, size_t id, float mean_x, float m
   job.means2d[2 * id + 1] = drawn ? mean_y : 0.f;
 }
 
+// Centres in the image, and what rounding took from them. In double precision, in plain C for the compiler to vectorise:
+// what they are off moves whole Gaussians, and that would be most of what images and the camera's gradients are off.
+PERSE_INLINE void project_centres(const CameraParameters& c, const Float* mean, Float* centre, Float* rest) {
+  alignas(64) float in[3][Float::width], out[2][Float::width], left[2][Float::width];
+  for (int k = 0; k < 3; ++k) store(in[k], mean[k]);
+  double view[9], shift[3];
+  for (int k = 0; k < 9; ++k) view[k] = c.rotation[k];
+  for (int k = 0; k < 3; ++k) shift[k] = c.translation[k];
+  const double fx = c.fx, fy = c.fy, cx = c.cx, cy = c.cy;
+  for (int i = 0; i < Float::width; ++i) {
+    const double x = in[0][i], y = in[1][i], z = in[2][i];
+    const double per_depth = 1.0 / (view[6] * x + view[7] * y + view[8] * z + shift[2]);
+    const double at_x = (view[0] * x + view[1] * y + view[2] * z + shift[0]) * per_depth * fx + cx;
+    const double at_y = (view[3] * x + view[4] * y + view[5] * z + shift[1]) * per_depth * fy + cy;
+    out[0][i] = static_cast<float>(at_x);
+    out[1][i] = static_cast<float>(at_y);
+    left[0][i] = static_cast<float>(at_x - out[0][i]);
+    left[1][i] = static_cast<float>(at_y - out[1][i]);
+  }
+  for (int k = 0; k < 2; ++k) {
+    centre[k] = load(out[k]);
+    rest[k] = load(left[k]);
+  }
+}
+
+// The upper halves of two floats.
+PERSE_INLINE uint32_t upper_halves(float a, float b) {
+  uint32_t words[2];
+  memcpy(&words[0], &a, 4);
+  memcpy(&words[1], &b, 4);
+  return (words[0] & 0xffff0000u) | words[1] >> 16;
+}
+
 // One vector of Gaussians [first, first + count).
 PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   const CameraParameters& c = job.camera;
@@ -167,6 +197,9 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   Projection p;
   const ViewOptions& o = job.options;
   project_vector(c, o.blur, mean, quat, scale, p);
+  Float centre[2], rest[2];
+  project_centres(c, mean, centre, rest);
+  Float mean_x = centre[0], mean_y = centre[1];
 
   Float blended = min(opacity, 1.f);
   if (o.antialiased) blended = blended * sqrt(p.sharp_determinant * p.inverse_determinant);
@@ -175,23 +208,24 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
   Float sigmas2 = min((log2_opacity - kLog2MinAlpha) * (2.f / kLog2E), kMaxSigma * kMaxSigma);
   Float half_x = sqrt(max(sigmas2, 0.f) * p.cov_xx), half_y = sqrt(max(sigmas2, 0.f) * p.cov_yy);
   Float slope = p.cov_xy / p.cov_xx, tip = half_y * (p.cov_xy / p.cov_yy);
-  Float fall_x = -0.5f * kLog2E / p.cov_xx, fall_y = p.conic_yy * (-0.5f * kLog2E), narrowness = -1.f / fall_y;
+  Float fall_x = -0.5f * kLog2E / p.cov_xx, fall_y = p.conic_yy * (-0.5f * kLog2E);
 
   // NaN and inf stay in a sum.
-  Float checked = p.mean_x + p.mean_y + half_x + half_y + slope + tip + fall_x + fall_y + narrowness + log2_opacity + opacity;
+  Float checked = mean_x + mean_y + half_x + half_y + slope + tip + fall_x + fall_y + log2_opacity + opacity;
   Float radius = max(half_x, half_y);
   Mask drawn = (p.position[2] >= o.near_plane) & (blended > 0.f) & (o.far_plane >= p.position[2]) & (sigmas2 > 0.f) &
                (radius > o.radius_clip) & (o.radius_limit >= radius) & (p.quat2 >= kMinQuat2) & (kMaxQuat2 >= p.quat2) &
+               (-1e-37f >= fall_y) &  // so that `reciprocal` can take it
                (abs_negated(checked) >= -kLargestFloat);
   Float nowhere = -2.f;  // every bound fits into an int
-  Float box[4] = {clamp(p.mean_x - half_x - 0.5f, -2.f, c.width + 2.f),
-                  select(drawn, clamp(p.mean_x + half_x - 0.5f, -2.f, c.width + 2.f), nowhere),
-                  clamp(p.mean_y - half_y - 0.5f, -2.f, c.height + 2.f),
-                  select(drawn, clamp(p.mean_y + half_y - 0.5f, -2.f, c.height + 2.f), nowhere)};
+  Float box[4] = {clamp(mean_x - half_x - 0.5f, -2.f, c.width + 2.f),
+                  select(drawn, clamp(mean_x + half_x - 0.5f, -2.f, c.width + 2.f), nowhere),
+                  clamp(mean_y - half_y - 0.5f, -2.f, c.height + 2.f),
+                  select(drawn, clamp(mean_y + half_y - 0.5f, -2.f, c.height + 2.f), nowhere)};
   for (int k = 0; k < 4; k += 2) box[k] = select(drawn, box[k], 0.f);
 
-  enum { kShape, kDepth = kShape + 8, kHalfX, kHalfY, kBox, kFields = kBox + 4 };
-  const Float fields[kFields] = {p.mean_x, p.mean_y, slope, tip, log2_opacity, fall_x, fall_y, narrowness,
+  enum { kShape, kRest = kShape + 7, kDepth = kRest + 2, kHalfX, kHalfY, kBox, kFields = kBox + 4 };
+  const Float fields[kFields] = {mean_x, mean_y, slope, tip, log2_opacity, fall_x, fall_y, rest[0], rest[1],
                                  p.position[2], select(drawn, half_x, 0.f), select(drawn, half_y, 0.f),
                                  box[0], box[1], box[2], box[3]};
   alignas(64) float lanes[kFields][Float::width];
@@ -206,7 +240,7 @@ PERSE_INLINE void project_some(const ProjectJob& job, int first, int count) {
     r.log2_opacity = lanes[kShape + 4][i];
     r.fall_x = lanes[kShape + 5][i];
     r.fall_y = lanes[kShape + 6][i];
-    r.narrowness = lanes[kShape + 7][i];
+    r.mean_rest = upper_halves(lanes[kRest][i], lanes[kRest + 1][i]);
     bool finite = copy_channels(job.channels + id * job.channel_count, job.channel_count, &r);
     bool visible = tile_rect(c, lanes[kBox][i], lanes[kBox + 1][i], lanes[kBox + 2][i], lanes[kBox + 3][i], &job.rects[id]);
     if (!finite) job.rects[id] = {0, 0, 0, 0};

@@ -69,7 +69,7 @@ ProjectJob project_job(const Scene& scene, RenderState& state, const Projected& 
   return job;
 }
 
-TileJob tile_job(const Scene& scene, RenderState& state, float* image, float* alpha) {
+TileJob tile_job(const Scene& scene, RenderState& state) {
   TileJob job{};
   job.width = state.width;
   job.height = state.height;
@@ -79,8 +79,7 @@ TileJob tile_job(const Scene& scene, RenderState& state, float* image, float* al
   job.list = state.lists.list.data();
   job.tile_begin = state.lists.begin.data();
   job.background = scene.background;
-  job.image = image;
-  job.alpha = alpha;
+  job.left = state.left.data();
   return job;
 }
 
@@ -178,8 +177,11 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
   binning_recycler().give_back(std::move(scratch));
   watch.lap(state->times.bin);
 
+  state->left.resize(static_cast<size_t>(state->lists.tiles()) * kTilePixels);
   for_channel_chunks(scene, *state, true, [&](int variant, int first, int channels) {
-    TileJob job = tile_job(scene, *state, image, alpha);
+    TileJob job = tile_job(scene, *state);
+    job.image = image;
+    job.alpha = alpha;
     job.first_channel = first;
     job.channels = channels;
     state->traces.start(state->lists.tiles(), parts);
@@ -225,8 +227,8 @@ void render_inspect(RenderState& state, InspectJob job) {
   });
 }
 
-void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
-                     const float* grad_image, const float* grad_alpha, const Gradients& gradients) {
+void render_backward(RenderState& state, const Scene& scene, const float* grad_image, const float* grad_alpha,
+                     const Gradients& gradients) {
   std::lock_guard<std::mutex> lock(state.in_use);
   const Kernel& kernel = *state.kernel;
   const int parts = state.parts, count = scene.count;
@@ -240,7 +242,7 @@ void render_backward(RenderState& state, const Scene& scene, const float* image,
 
   const bool one_pass = scene.channel_count <= kMaxChunk;
   for_channel_chunks(scene, state, one_pass, [&](int variant, int first, int channels) {
-    TileJob job = tile_job(scene, state, const_cast<float*>(image), const_cast<float*>(alpha));
+    TileJob job = tile_job(scene, state);
     job.first_channel = first;
     job.channels = channels;
     job.grad_image = grad_image;

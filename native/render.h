@@ -48,6 +48,7 @@ struct RenderState {
   AlignedBuffer<float> depths;
   AlignedBuffer<TileRect> rects;
   TileLists lists;
+  AlignedBuffer<float> left;  // see TileJob
   Traces traces;
   StageTimes times;
   std::mutex in_use;  // passes with many channels rewrite the records
@@ -64,8 +65,8 @@ void render_inspect(RenderState& state, InspectJob wanted);
 
 // Gradients, given those of the image and of alpha. All sums are made in an order that does not depend on the threads, so
 // results repeat bit by bit.
-void render_backward(RenderState& state, const Scene& scene, const float* image, const float* alpha,
-                     const float* grad_image, const float* grad_alpha, const Gradients& gradients);
+void render_backward(RenderState& state, const Scene& scene, const float* grad_image, const float* grad_alpha,
+                     const Gradients& gradients);
 
 // Hands a state's memory on to later calls.
 void recycle(std::unique_ptr<RenderState> state);

@@ -8,6 +8,7 @@
 namespace perse {
 
 constexpr int kTileSize = 16;        // pixels a side; a tile is drawn by one thread
+constexpr int kTilePixels = kTileSize * kTileSize;
 constexpr int kBlockWidth = 4;       // pixels; a block, 4 pixels wide, has one pixel for each lane of a vector
 constexpr int kMaxChunk = 8;         // channels blended in one pass
 constexpr int kGradientRow = 16;     // floats in a gradient row: 6 of shape and place, up to 8 channels, 2 unused
@@ -43,12 +44,12 @@ struct ViewOptions {
 //   2^(log2_opacity + fall_x dx^2 + fall_y (dy - slope dx)^2),
 // a sum of squares, so that long thin ellipses do not cancel: the best dy for a given dx is slope * dx.
 struct alignas(64) Record {
-  float mean_x, mean_y;
+  float mean_x, mean_y;  // pixels, rounded; `mean_rest` is what is missing
   float slope;           // covariance xy / xx
   float tip;             // dx of the point of the ellipse "alpha = 1/255" that has the largest dy
   float log2_opacity;
   float fall_x, fall_y;  // negative, with the factor log2(e) / 2
-  float narrowness;      // -1 / fall_y
+  uint32_t mean_rest;    // of mean_x and mean_y, the upper 16 bits of a float each: see make_profile
   float channel[kMaxChunk];
 };
 
@@ -81,8 +82,9 @@ struct TileJob {
   const uint32_t* list;        // Gaussians of each tile, near to far
   const uint32_t* tile_begin;  // [tiles + 1] into list
   const float* background;     // [channel_count]
-  float* image;                // [H, W, channel_count]; forward writes it
-  float* alpha;                // [H, W]; forward writes it
+  float* image;                // [H, W, channel_count]; forward only, which writes it
+  float* alpha;                // [H, W]; forward only, which writes it
+  float* left;                 // [tiles, kTilePixels] transmittance behind all Gaussians, in blocks; forward writes it
   const float* grad_image;     // backward only, like image
   const float* grad_alpha;     // backward only, like alpha; null in all passes but the first
 };

@@ -49,9 +49,9 @@ def draw_with_gradients(render, inputs, background, view, grads, **options):
 def test_matches_the_reference(isa, case):
     """Fails if an instruction set draws, or differentiates, something else than the definition does.
 
-    Float32 rounding of about 1e-7 grows a little along the blend: 5e-6 relative is what we promise. The camera's
-    gradients are sums over all Gaussians that mostly cancel, so they get 1e-5. No pixel of these scenes lies within
-    rounding of a threshold (test_thresholds_flip_few_pixels is about those that do).
+    Float32 rounding of about 1e-7 grows a little along the blend: 2e-6 relative is what we promise. The camera's
+    gradients are sums over all Gaussians that mostly cancel (in the third scene to a hundredth), so they get 5e-6. No
+    pixel of these scenes lies within rounding of a threshold (test_thresholds_flip_few_pixels is about those that do).
     """
     count, width, height, channel_count, scale = case
     torch.manual_seed(3)
@@ -70,10 +70,10 @@ def test_matches_the_reference(isa, case):
         _reference.render, double, background.double().requires_grad_(), view, grads
     )
     assert float(true_alpha.max()) > 0.3, "the scene must show something"
-    assert relative_error(image, true_image) < 5e-6
-    assert relative_error(alpha, true_alpha) < 5e-6
+    assert relative_error(image, true_image) < 1e-6
+    assert relative_error(alpha, true_alpha) < 1e-6
     for name, gradient, truth in zip((*NAMES, "background"), gradients, true_gradients, strict=True):
-        tolerance = 1e-5 if name in ("viewmat", "K") else 5e-6
+        tolerance = 5e-6 if name in ("viewmat", "K") else 2e-6
         assert relative_error(gradient, truth) < tolerance, name
 
 
@@ -241,7 +241,7 @@ def test_broken_gaussians_are_dropped(isa):
     assert torch.equal(image, clean_image)
     for name, tensor, truth in zip(NAMES, inputs, clean, strict=True):
         if name in ("viewmat", "K"):
-            assert relative_error(tensor.grad, truth.grad) < 1e-5
+            assert relative_error(tensor.grad, truth.grad) < 5e-6
         else:
             assert torch.equal(tensor.grad[good], truth.grad), name
             assert not tensor.grad[~good].any(), name

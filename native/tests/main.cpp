@@ -143,7 +143,7 @@ Drawing draw(const Inputs<float>& s, const std::string& isa, int threads) {
   inspection.codes = codes;
   inspection.class_count = 3;
   perse::render_inspect(*state, inspection);
-  perse::render_backward(*state, scene, d.image.data(), d.alpha.data(), of_image.data(), of_alpha.data(),
+  perse::render_backward(*state, scene, of_image.data(), of_alpha.data(),
                          {d.means.data(), d.quats.data(), d.scales.data(), d.opacities.data(), d.channels.data(),
                           d.grad_means2d.data(), d.camera.data()});
   perse::recycle(std::move(state));

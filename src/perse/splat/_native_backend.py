@@ -79,14 +79,16 @@ class _Render(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             ctx.state = state
             ctx.options = view_options
-            ctx.save_for_backward(*tensors, image, alpha)
+            ctx.save_for_backward(*tensors, alpha)
         return image, alpha
 
     @staticmethod
     def backward(ctx: Any, grad_image, grad_alpha):
-        *tensors, image, alpha = ctx.saved_tensors
+        *tensors, alpha = ctx.saved_tensors
         means, quats, scales, opacities, channels, viewmat, K, _ = tensors
-        grad_image = torch.zeros_like(image) if grad_image is None else grad_image.detach().contiguous()
+        if grad_image is None:
+            grad_image = alpha.new_zeros(*alpha.shape, channels.shape[-1])
+        grad_image = grad_image.detach().contiguous()
         grad_alpha = torch.zeros_like(alpha) if grad_alpha is None else grad_alpha.detach().contiguous()
         geometry = [torch.empty_like(t) for t in (means, quats, scales, opacities, channels)]
         need_viewmat, need_K, need_background, need_means2d = ctx.needs_input_grad[5:9]
@@ -96,8 +98,6 @@ class _Render(torch.autograd.Function):
             ctx.state,
             *tensors,
             ctx.options,
-            image,
-            alpha,
             grad_image,
             grad_alpha,
             *geometry,
