@@ -15,7 +15,15 @@ from perse._build_folder import BuildFolder
 from perse.capture import capture
 from perse.dataset import Motion, Portrait, default_motion, demo_attributes
 from perse.errors import PerseError
-from perse.frames import MOUTH_TURNS, PHOTO_TURNS, select_frames, with_open_mouth, with_photo_frames
+from perse.frames import (
+    HELD_OUT_TURNS,
+    MOUTH_TURNS,
+    PHOTO_TURNS,
+    select_frames,
+    with_open_mouth,
+    with_photo_frames,
+    with_turned_heldout,
+)
 from perse.generate import generate
 from perse.pipeline import SCALES, BuildConfig, build, subjects_of
 from perse.splat import Camera
@@ -159,6 +167,18 @@ def test_tiny_build_end_to_end(tmp_path):
     assert metrics["psnr"] > 12
     again = build(BuildConfig(portrait="astronaut", out=out, preset="tiny"), log=quiet)
     assert again.metrics["psnr"] == result.metrics["psnr"]
+
+
+def test_held_out_frames_turn_as_far_as_25_degrees():
+    """If this fails, what is measured leaves out the far turns, or they leak into training."""
+    motion = select_frames(default_motion(), 8, 4)
+    longer = with_turned_heldout(motion, Camera(torch.eye(4), torch.eye(3), 8, 8))
+    added = longer.select(torch.arange(len(motion), len(longer)))
+    assert not added.train.any()
+    assert torch.rad2deg(added.pose[:, 4]).tolist() == pytest.approx(list(HELD_OUT_TURNS), abs=1e-4)
+    heldout = motion.expr[~motion.train]
+    assert all(bool((heldout == expr).all(1).any()) for expr in added.expr), "no face of a training frame"
+    assert torch.equal(longer.train[: len(motion)], motion.train)
 
 
 def test_training_frames_hold_the_extremes():

@@ -16,6 +16,8 @@ PHOTO_TURNS = ((0, 0), (-20, 0), (20, 0), (0, -12), (0, 12))
 """Yaw and pitch (degrees) at which the photo's expression is shown."""
 MOUTH_TURNS = ((0, 0, 1.0), (0, 0, 0.5), (-18, 0, 1.0), (18, 0, 0.7), (0, -10, 0.8), (0, 10, 0.9))
 """Yaw and pitch (degrees) and share of the widest opening at which the inside of the mouth is shown."""
+HELD_OUT_TURNS = (-25, -12, 12, 25)
+"""Yaw (degrees) of held-out frames that are added, so that the whole range of turns is measured."""
 JAW = 6
 """Where theta holds the opening of the jaw."""
 
@@ -63,7 +65,7 @@ def with_photo_frames(motion: Motion, portrait: Portrait) -> Motion:
     pose[:, 6:] = portrait.pose[6:]
     for row, (yaw, pitch) in zip(pose, PHOTO_TURNS):
         row[3], row[4] = math.radians(pitch), math.radians(yaw)
-    return _and_to_train(motion, portrait.expr.expand(count, -1), pose, portrait.camera.viewmat)
+    return _with_rows(motion, portrait.expr.expand(count, -1), pose, portrait.camera.viewmat, train=True)
 
 
 def with_open_mouth(motion: Motion, camera: Camera) -> Motion:
@@ -80,11 +82,26 @@ def with_open_mouth(motion: Motion, camera: Camera) -> Motion:
     for row, (yaw, pitch, share) in zip(pose, MOUTH_TURNS):
         row[3], row[4] = math.radians(pitch), math.radians(yaw)
         row[JAW] *= share
-    return _and_to_train(motion, motion.expr[widest].expand(count, -1), pose, camera.viewmat)
+    return _with_rows(motion, motion.expr[widest].expand(count, -1), pose, camera.viewmat, train=True)
 
 
-def _and_to_train(motion: Motion, expr: Tensor, pose: Tensor, viewmat: Tensor) -> Motion:
-    """The motion with more training frames behind it, seen by one camera."""
+def with_turned_heldout(motion: Motion, camera: Camera) -> Motion:
+    """A motion and, after it, held-out frames with faces of its held-out ones on a head turned as far as 25 degrees.
+
+    Few frames of a motion turn that far, and chance may leave them all to training.
+    """
+    unseen = torch.nonzero(~motion.train)[:, 0]
+    if len(unseen) == 0:
+        return motion
+    rows = unseen[torch.linspace(0, len(unseen) - 1, len(HELD_OUT_TURNS)).round().long()]
+    pose = motion.pose[rows].clone()
+    pose[:, :6] = 0
+    pose[:, 4] = torch.deg2rad(torch.tensor(HELD_OUT_TURNS, dtype=pose.dtype))
+    return _with_rows(motion, motion.expr[rows], pose, camera.viewmat, train=False)
+
+
+def _with_rows(motion: Motion, expr: Tensor, pose: Tensor, viewmat: Tensor, train: bool) -> Motion:
+    """The motion with more frames behind it, for training or held out, seen by one camera."""
     count = len(pose)
     viewmats = motion.viewmats
     if viewmats is not None:
@@ -93,6 +110,6 @@ def _and_to_train(motion: Motion, expr: Tensor, pose: Tensor, viewmat: Tensor) -
         motion,
         expr=torch.cat([motion.expr, expr]),
         pose=torch.cat([motion.pose, pose]),
-        train=torch.cat([motion.train, torch.ones(count, dtype=torch.bool)]),
+        train=torch.cat([motion.train, torch.full((count,), train)]),
         viewmats=viewmats,
     )

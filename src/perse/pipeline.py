@@ -213,13 +213,14 @@ def _capture(photo: Path | np.ndarray, name: str, config: BuildConfig, out: Path
 
 def _make_dataset(config: BuildConfig, out: Path, log: Callable[[str], None]) -> None:
     from perse.dataset import Portrait, default_motion
-    from perse.frames import select_frames, with_open_mouth, with_photo_frames
+    from perse.frames import select_frames, with_open_mouth, with_photo_frames, with_turned_heldout
     from perse.generate import generate
 
     scale = SCALES[config.preset]
     portrait = Portrait.load(out / "portrait")
     motion = select_frames(default_motion(), scale.train_frames, scale.heldout_frames)
     motion = with_open_mouth(with_photo_frames(motion, portrait), portrait.camera)
+    motion = with_turned_heldout(motion, portrait.camera)
     pace = generate(
         portrait,
         subjects_of(scale, config.seed),

@@ -124,10 +124,15 @@ class TextFeatures:
     def __init__(self) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
         directory = str(assets.path("minilm"))
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # for what takes half a second
         self._tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         self._model: Any = AutoModel.from_pretrained(directory, local_files_only=True).eval()
+        if shown:
+            logging.enable_progress_bar()
 
     @torch.no_grad()
     def __call__(self, texts: list[str]) -> Tensor:
