@@ -15,12 +15,13 @@ import skimage.data
 import torch
 from scipy.spatial.transform import Rotation
 
-from perse.capture import capture
+from perse.capture import capture, open_source
 from perse.cli import main
 from perse.dataset import default_motion
 from perse.errors import PerseError
 from perse.head import arkit_names, arkit_to_motion, open_head
 from perse.splat import Camera
+from perse.viewer import write_video
 from perse.viewer.live import LiveViewer, Scene, camera_of, view_of
 from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, PuppetStage, check_outfit
 from synthetic import small_avatar
@@ -197,6 +198,26 @@ def test_outfits_can_be_kept_and_loaded(viewer: LiveViewer, stage: AvatarStage) 
         with pytest.raises(PerseError):
             viewer.load_preset(broken)
     assert viewer.scene.outfit == {category: Choice(prompt, AS_IN_PHOTO, 0.25)}
+
+
+def test_a_video_drives_until_it_is_told_to_stop(viewer: LiveViewer, stage: AvatarStage, tmp_path) -> None:
+    """Fails when a driver does not move the avatar, its video ends it, or the avatar stays possessed by it."""
+    photo = skimage.data.astronaut()
+    frames = [photo[t : 256 + t, 96 + 8 * t : 352 + 8 * t] for t in range(4)]
+    write_video(tmp_path / "talk.mp4", frames, 8.0)
+    before = viewer.acting(viewer.scene)
+    assert torch.equal(before.expr, stage.rest.expr)
+    viewer.drive(open_source(str(tmp_path / "talk.mp4")))
+    seen: set[float] = set()
+    wait_for(
+        lambda: seen.add(float(viewer.acting(Scene()).pose[4])) or len(seen) > 5
+    )  # it plays over and over
+    viewer.drive(None)
+    viewer.act(None)
+    assert torch.equal(viewer.acting(viewer.scene).expr, stage.rest.expr)
+    write_video(tmp_path / "empty.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3, 8.0)
+    viewer.drive(open_source(str(tmp_path / "empty.mp4")))
+    wait_for(lambda: "no face" in viewer._controls.driver.words)
 
 
 def test_the_command_says_what_it_cannot_show(tmp_path, capsys) -> None:

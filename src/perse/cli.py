@@ -26,6 +26,7 @@ from tyro.conf import (
 
 from perse import __version__
 from perse.commands import DatasetConfig, TrackConfig, ViewConfig
+from perse.drive import DriveConfig
 from perse.errors import PerseError
 from perse.evaluate import EvaluateConfig
 from perse.pipeline import BuildConfig, RenderConfig
@@ -134,6 +135,24 @@ class Transfer(TransferOptions):
 
 
 @dataclass(frozen=True)
+class Drive(DriveConfig):
+    """Let a face drive an avatar, frame by frame: a video, a webcam, or a take of Live Link Face (.csv)."""
+
+    target: Annotated[Positional[Path], arg(metavar="AVATAR|PHOTO")]
+    """An avatar (runs/me/avatar), a build (runs/me), or a photo: that needs no training."""
+    source: Annotated[Positional[str], arg(metavar="VIDEO|webcam|TAKE.csv")]
+    """A video of one face, `webcam` (`webcam:1` is the second one), or a CSV of ARKit blendshapes."""
+    looks: Suppress[dict[str, str | None]] = field(default_factory=dict)
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="CATEGORY=PROMPT")] = ()
+    """An attribute, for example hair="long curly red", or hat=none to take it off. May be given several times."""
+
+    def run(self) -> None:
+        from perse.drive import drive
+
+        drive(_plain(DriveConfig, self, looks=parse_looks(self.set)))
+
+
+@dataclass(frozen=True)
 class ListAssets:
     """Show every weight and data file: size, licence, whether it is here, what it is for."""
 
@@ -193,6 +212,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]
+    | Annotated[Drive, subcommand("drive")]
     | Annotated[Assets, subcommand("assets")]
 )
 STYLE = (OmitArgPrefixes, DisallowNone, FlagCreatePairsOff)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perse.errors import PerseError
 from perse.pipeline import Scale, subjects_of, the_photo
+
+if TYPE_CHECKING:
+    from perse.capture import Source
+    from perse.dataset import Motion
+    from perse.viewer.stage import Outfit, Stage
 
 PAPER_SUBJECTS, PAPER_FRAMES = 957, 513
 
@@ -148,38 +154,52 @@ class ViewConfig:
 
 def view(config: ViewConfig) -> None:
     """Serve the live viewer until interrupted."""
+    from perse.dataset import Motion, default_motion
+    from perse.viewer.stage import open_stage
+
+    motion = Motion.load(config.motion) if config.motion else default_motion()
+    serve(open_stage(config.target), motion, Address(config.host, config.port, config.browser))
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the live viewer is served."""
+
+    host: str = "127.0.0.1"
+    """Address to serve on. Others than this machine's own let anyone in the network in."""
+    port: int = 8080
+    """Port to serve on; the next free one if it is taken."""
+    browser: bool = True
+    """Open a browser window (--no-browser: only print the address)."""
+
+
+def serve(
+    stage: Stage,
+    motion: Motion,
+    address: Address,
+    outfit: Outfit | None = None,
+    source: Source | None = None,
+    playing: bool = False,
+) -> None:
+    """Serve the live viewer until interrupted, dressed in `outfit`, driven by `source` or playing the motion."""
     import time
     import webbrowser
 
-    from perse.dataset import Motion, default_motion
     from perse.viewer.live import LiveViewer
 
-    stage = _stage_of(config.target)
-    motion = Motion.load(config.motion) if config.motion else default_motion()
-    if config.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"warning: everyone who can reach {config.host} can see and change this")
-    viewer = LiveViewer(stage, motion, host=config.host, port=config.port)
-    print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
-    if config.browser:
-        webbrowser.open(viewer.url)
+    if address.host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"warning: everyone who can reach {address.host} can see and change this")
+    viewer = LiveViewer(stage, motion, outfit=outfit, host=address.host, port=address.port)
     try:
+        if source is not None:
+            viewer.drive(source)
+        viewer.play(playing)
+        print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
+        if address.browser:
+            webbrowser.open(viewer.url)
         while True:
             time.sleep(1)
     except KeyboardInterrupt:
+        pass
+    finally:
         viewer.close()
-
-
-def _stage_of(target: Path):
-    from perse.avatar import Avatar
-    from perse.capture import capture, load_image
-    from perse.dataset import Portrait
-    from perse.viewer.stage import AvatarStage, PuppetStage
-
-    if target.is_file():
-        return PuppetStage(capture(load_image(target), name=target.stem))
-    folder = target / "avatar" if (target / "avatar" / "avatar.json").is_file() else target
-    if not (folder / "avatar.json").is_file():
-        raise PerseError(f"{target}: neither an avatar, nor a build that has one, nor a photo")
-    portrait = folder.parent / "portrait"
-    photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
-    return AvatarStage(Avatar.load(folder), folder.resolve().parent.name, photo)

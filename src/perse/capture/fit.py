@@ -59,11 +59,11 @@ _SIZE = 163
 
 
 def pose_vector(jaw: Tensor, gaze: Tensor, neck: Tensor | None = None) -> Tensor:
-    """theta [15] from jaw [3], gaze [4] (x, y turn of the left, then of the right eye) and neck [3]."""
+    """theta [..., 15] from jaw [..., 3], gaze [..., 4] (x, y turn of the left, then the right eye), neck [..., 3]."""
     zero = torch.zeros_like(jaw)
-    rest = torch.zeros_like(gaze[:1])
+    rest = torch.zeros_like(gaze[..., :1])
     neck = zero if neck is None else neck
-    return torch.cat([zero, neck, jaw, gaze[:2], rest, gaze[2:], rest])
+    return torch.cat([zero, neck, jaw, gaze[..., :2], rest, gaze[..., 2:], rest], -1)
 
 
 def interocular(landmarks: Tensor) -> float:

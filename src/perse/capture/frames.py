@@ -9,14 +9,17 @@ from torch import Tensor
 
 from perse.capture.fit import FitWeights, landmark_weights, pose_vector
 from perse.capture.model import LandmarkModel
+from perse.head import rotation_matrices
 
 RIGID_SIZE = 6  # the first parameters of a frame: rotation, translation
 # layout of one frame's parameters
 _ROTATION, _TRANSLATION = slice(0, 3), slice(3, 6)
 _EXPR, _JAW, _GAZE = slice(6, 56), slice(56, 59), slice(59, 63)
+_ANGLES = (6, 7, 8, 9, 10, 12, 13)  # where theta holds the last seven
 _SIZE = 63
 _RIGID_STEPS = 4
 _CHUNK = 16  # frames solved together; bounds memory
+_ANGLE_STEP = 1e-5  # radians; float64 leaves ten digits
 _OUTER_EYE_CORNERS = (33, 263)
 _HUBER = 2.5  # residuals (in 2 % of the interocular distance) beyond this count linearly
 
@@ -60,7 +63,7 @@ class FrameSolver:
         centre: tuple[float, float],
         weights: FitWeights | None = None,
     ) -> None:
-        self._model, self._betas, self._focal, self._centre = model, betas, focal, centre
+        self._model, self._shaped, self._focal, self._centre = model, model.shaped(betas), focal, centre
         weights = weights or FitWeights()
         self._weights = weights
         self._per_point = landmark_weights(weights)
@@ -70,60 +73,74 @@ class FrameSolver:
         prior[_GAZE] = weights.gaze
         self._prior = prior
 
-    def solve(self, points: Tensor, steps: int = 12) -> FrameStates:
-        """Parameters of frames whose landmarks are `points` [T, 478, 2] (pixels)."""
-        chunks = [self._solve_chunk(part.double(), steps) for part in points.split(_CHUNK)]
+    def solve(self, points: Tensor, steps: int = 12, start: Tensor | None = None) -> FrameStates:
+        """Parameters of frames whose landmarks are `points` [T, 478, 2] (pixels).
+
+        Args:
+            start: [T, 63] parameters near the solution, such as those of the frame before: a few `steps` do then.
+        """
+        starts = [None] * len(points) if start is None else list(start.double().split(_CHUNK))
+        parts = zip(points.double().split(_CHUNK), starts)
+        chunks = [self._solve_chunk(part, steps, near) for part, near in parts]
         x = torch.cat([x for x, _ in chunks])
         return FrameStates(x, torch.cat([error for _, error in chunks]))
 
-    def _points(self, expr: Tensor, jaw_gaze: Tensor) -> Tensor:
-        """Landmarks in the head frame [478, 3] of one frame."""
-        return self._model.points(self._betas, expr, pose_vector(jaw_gaze[:3], jaw_gaze[3:]))
-
-    def _pixels(self, points: Tensor, rigid: Tensor) -> Tensor:
-        """Pixels [478, 2] of one frame."""
-        return self._model.project(rigid[_ROTATION], rigid[_TRANSLATION], points, self._focal, self._centre)
-
     def _predict(self, x: Tensor) -> Tensor:
-        return self._pixels(self._points(x[_EXPR], x[56:]), x[:6])
+        """Pixels [T, 478, 2]."""
+        points = self._shaped.points(x[:, _EXPR], _theta(x))
+        turn, place = x[:, _ROTATION], x[:, _TRANSLATION]
+        return self._model.project(turn, place, points, self._focal, self._centre)
 
     def _residual(self, x: Tensor, target: Tensor, distance: Tensor) -> Tensor:
-        """Landmark offsets, then priors, of one frame. [956 + 63 + 2 + 1]"""
-        offset = (self._predict(x) - target) * self._per_point / (0.02 * distance)
-        return torch.cat([offset.flatten(), self._priors(x)])
+        """Landmark offsets, then priors. [T, 956 + 63 + 2 + 1]"""
+        offset = (self._predict(x) - target) * self._per_point / (0.02 * distance[:, None, None])
+        return torch.cat([offset.flatten(1), self._priors(x)], -1)
 
     def _priors(self, x: Tensor) -> Tensor:
-        gaze = x[_GAZE]
-        vergence = (gaze[:2] - gaze[2:]) * self._weights.vergence
-        closed_jaw = x[56:57].clamp_max(0) * self._weights.jaw_closed
-        return torch.cat([x * self._prior, vergence, closed_jaw])
+        gaze = x[:, _GAZE]
+        vergence = (gaze[:, :2] - gaze[:, 2:]) * self._weights.vergence
+        closed_jaw = x[:, _JAW][:, :1].clamp_max(0) * self._weights.jaw_closed
+        return torch.cat([x * self._prior, vergence, closed_jaw], -1)
 
     def _jacobian(self, x: Tensor, distance: Tensor, rigid_only: bool) -> Tensor:
-        """d residual / d x of one frame: [R, 63], or [R, 6] for rotation and translation alone.
+        """d residual / d x: [T, R, 63], or [T, R, 6] for rotation and translation alone.
 
-        Expression enters linearly: its column is the skinning matrix of each landmark times its directions. Only
-        the 13 other parameters are differentiated, forward.
+        In closed form for place and expression, which enters linearly: its columns are the skinning matrix of each
+        landmark times its directions. The ten angles are differenced.
         """
-        points = self._points(x[_EXPR], x[56:])
-        by_rigid = torch.func.jacfwd(self._pixels, 1)(points, x[:6])  # [478, 2, 6]
-        scale = self._per_point / (0.02 * distance)
-        if rigid_only:
-            data = (by_rigid * scale[..., None]).flatten(0, 1)
-            return torch.cat([data, torch.func.jacfwd(self._priors)(x)[:, :6]])
-        by_point = self._pixel_by_point(points, x[:6])  # [478, 2, 3]
-        linear = self._model.skinning_matrices(self._betas, pose_vector(x[_JAW], x[_GAZE]))  # [478, 3, 3]
-        by_expr = (by_point @ linear) @ self._model.E  # [478, 2, 50]
-        by_pose = by_point @ torch.func.jacfwd(self._points, 1)(x[_EXPR], x[56:])  # [478, 2, 7]
-        data = (torch.cat([by_rigid, by_expr, by_pose], -1) * scale[..., None]).flatten(0, 1)
-        return torch.cat([data, torch.func.jacfwd(self._priors)(x)])
+        free = RIGID_SIZE if rigid_only else _SIZE
+        points, by_expr, by_angle = self._shaped.linearized(x[:, _EXPR], _theta(x), _ANGLES)
+        turn = rotation_matrices(x[:, _ROTATION])  # [T, 3, 3]
+        by_turned, by_place = self._pixel_derivatives(points @ turn.mT, x[:, _TRANSLATION])  # [T, 478, 2, 3]
+        by_rotation = torch.einsum(
+            "tncd,tade,tne->tnca", by_turned, _turn_derivatives(x[:, _ROTATION]), points
+        )
+        columns = [by_rotation, by_place]
+        if not rigid_only:
+            by_point = by_turned @ turn[:, None]
+            columns += [by_point @ by_expr, by_point @ by_angle]
+        scale = self._per_point[..., None] / (0.02 * distance[:, None, None, None])
+        data = (torch.cat(columns, -1) * scale).flatten(1, 2)
+        return torch.cat([data, self._prior_derivatives(x)[..., :free]], 1)
 
-    def _pixel_by_point(self, points: Tensor, rigid: Tensor) -> Tensor:
-        """d pixel / d point of every landmark, [478, 2, 3]."""
+    def _pixel_derivatives(self, turned: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """d pixel / d turned point and d pixel / d translation, each [T, 478, 2, 3]."""
+        X = turned[..., 0] + place[:, None, 0]
+        Y = -turned[..., 1] + place[:, None, 1]
+        Z = -turned[..., 2] + place[:, None, 2]
+        zero, f = torch.zeros_like(Z), self._focal / Z
+        by_place = torch.stack([f, zero, -f * X / Z, zero, f, -f * Y / Z], -1).unflatten(-1, (2, 3))
+        return by_place * by_place.new_tensor([1.0, -1.0, -1.0]), by_place
 
-        def one(point: Tensor) -> Tensor:
-            return self._pixels(point[None], rigid)[0]
-
-        return torch.func.vmap(torch.func.jacfwd(one))(points)
+    def _prior_derivatives(self, x: Tensor) -> Tensor:
+        """d priors / d x, [T, 63 + 2 + 1, 63]."""
+        rows = torch.zeros(len(x), _SIZE + 3, _SIZE, dtype=x.dtype)
+        rows[:, range(_SIZE), range(_SIZE)] = self._prior
+        for axis in range(2):
+            rows[:, _SIZE + axis, _GAZE.start + axis] = self._weights.vergence
+            rows[:, _SIZE + axis, _GAZE.start + 2 + axis] = -self._weights.vergence
+        rows[:, -1, _JAW.start] = (x[:, _JAW.start] < 0).to(x) * self._weights.jaw_closed
+        return rows
 
     def _start(self, target: Tensor, distance: Tensor) -> Tensor:
         first, second = _OUTER_EYE_CORNERS
@@ -136,32 +153,43 @@ class FrameSolver:
         x[:, 5] = depth
         return x
 
-    def _solve_chunk(self, target: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    def _solve_chunk(self, target: Tensor, steps: int, near: Tensor | None) -> tuple[Tensor, Tensor]:
         first, second = _OUTER_EYE_CORNERS
         distance = torch.linalg.vector_norm(target[:, first] - target[:, second], dim=-1)
-        residual = torch.func.vmap(self._residual)
-        x = self._start(target, distance)
+        x = self._start(target, distance) if near is None else near
         damping = torch.full((len(x),), 1e-2, dtype=torch.float64)
-        value = residual(x, target, distance)  # [T, R]
+        value = self._residual(x, target, distance)  # [T, R]
         for step in range(steps):
-            rigid_only = step < _RIGID_STEPS
+            rigid_only = near is None and step < _RIGID_STEPS
             free = RIGID_SIZE if rigid_only else _SIZE
-            J = torch.func.vmap(self._jacobian, in_dims=(0, 0, None))(x, distance, rigid_only)  # [T, R, free]
+            J = self._jacobian(x, distance, rigid_only)  # [T, R, free]
             weighted = J * _huber_weight(value)[..., None]
-            normal = weighted.transpose(1, 2) @ J
-            gradient = (weighted.transpose(1, 2) @ value[..., None])[..., 0]
+            normal = weighted.mT @ J
+            gradient = (weighted.mT @ value[..., None])[..., 0]
             diagonal = torch.diagonal(normal, dim1=-2, dim2=-1) + 1e-9
             scaled = normal + torch.diag_embed(diagonal * damping[:, None])
             candidate = x.clone()
             candidate[:, :free] -= torch.linalg.solve(scaled, gradient)
-            candidate_value = residual(candidate, target, distance)
+            candidate_value = self._residual(candidate, target, distance)
             better = _huber_cost(candidate_value) < _huber_cost(value)
             x = torch.where(better[:, None], candidate, x)
             value = torch.where(better[:, None], candidate_value, value)
             damping = torch.where(better, damping / 10, damping * 6).clamp(1e-8, 1e4)
-        offset = torch.func.vmap(self._predict)(x) - target
+        offset = self._predict(x) - target
         error = torch.linalg.vector_norm(offset, dim=-1).mean(-1) / distance * 100
         return x, error
+
+
+def _theta(x: Tensor) -> Tensor:
+    """theta [T, 15] with root and neck at rest: the turn is the camera's."""
+    return pose_vector(x[:, _JAW], x[:, _GAZE])
+
+
+def _turn_derivatives(rotation: Tensor) -> Tensor:
+    """d rotation matrix / d axis-angle: [T, 3] -> [T, 3, 3, 3]."""
+    step = torch.eye(3, dtype=rotation.dtype) * _ANGLE_STEP
+    there, back = rotation_matrices(rotation[:, None] + step), rotation_matrices(rotation[:, None] - step)
+    return (there - back) / (2 * _ANGLE_STEP)
 
 
 def _huber_weight(value: Tensor) -> Tensor:

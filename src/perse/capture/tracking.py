@@ -17,6 +17,7 @@ from scipy.signal import savgol_filter
 from torch import Tensor
 
 from perse.capture.fit import fit_landmarks
+from perse.capture.following import FaceFollower
 from perse.capture.frames import RIGID_SIZE, FrameSolver, FrameStates
 from perse.capture.framing import warn
 from perse.capture.model import LandmarkModel, intrinsics, view_matrix
@@ -24,20 +25,17 @@ from perse.capture.video import read_video, video_info
 from perse.dataset import Motion
 from perse.errors import PerseError
 from perse.head import Head, open_head
-from perse.perception import LandmarkTracker, Square, as_rgb8, hidden_share, landmarks
+from perse.perception import as_rgb8, hidden_share
 from perse.splat import Camera
 
 Progress = Callable[[int, int], None]
 NECK = slice(3, 6)
 """Where theta holds the turn of a tracked head."""
 
-_FOCAL_SHARE = 1.2  # guessed focal length in longer picture sides
+FOCAL_SHARE = 1.2  # guessed focal length in longer picture sides
 _SHAPE_FRAMES = 12  # frames that the shape is averaged over
-_SEARCH_FRAMES = 24  # frames in which a first face is looked for
-_FOLLOW_SIZE = 3.0  # side of the square that is followed, in face sizes
-_FOLLOW_PIXELS = 640
-_MAX_TURN_SPEED = 400.0  # degrees a second: faster is a wrong detection
-_BAD_ERROR = 2.2  # times the median fit error
+MAX_TURN_SPEED = 400.0  # degrees a second: faster is a wrong detection
+BAD_ERROR = 2.2  # times the median fit error
 _SMOOTH_SECONDS = 0.2  # window of the smoothing filter
 _MAX_BAD = 0.5  # share of frames that may be repaired
 _LOOKS_A_SECOND = 6.0  # how often it is checked whether something covers the face
@@ -110,7 +108,7 @@ def track_details(
     seen = _follow(frames, rate, total, what, progress)
     head = head or open_head()
     model = LandmarkModel(head)
-    focal = _FOCAL_SHARE * max(seen.width, seen.height)
+    focal = FOCAL_SHARE * max(seen.width, seen.height)
     centre = (seen.width / 2, seen.height / 2)
     betas = _shared_shape(model, seen, focal, centre)
     solver = FrameSolver(model, betas, focal, centre)
@@ -147,46 +145,32 @@ def _open(
 def _follow(
     frames: Iterator[np.ndarray], fps: float, total: int, what: str, progress: Progress | None
 ) -> _Landmarks:
-    """Landmarks of every frame. A face that is small in the picture is followed in a square around it."""
+    """Landmarks of every frame."""
     points: list[np.ndarray] = []
     found: list[bool] = []
     covered: list[float] = []
     look_every = max(1, round(fps / _LOOKS_A_SECOND))
-    square: Square | None = None
     size = (0, 0)
-    with LandmarkTracker() as tracker:
+    with FaceFollower() as follow:
         for index, frame in enumerate(frames):
             rgb = as_rgb8(frame)
             if index and rgb.shape[:2] != size:
                 raise PerseError(f"{what}: frame {index} has another size than the first")
             size = (rgb.shape[0], rgb.shape[1])
-            if square is None and (index < _SEARCH_FRAMES or index % _SEARCH_FRAMES == 0):
-                square = _square_to_follow(rgb)
-            place = None if square is None else _place(tracker, rgb, square, round(index * 1000 / fps))
-            if place is None or square is None:
+            face = follow(rgb, round(index * 1000 / fps))
+            if face is None:
                 points.append(np.zeros((478, 2)))
                 covered.append(1.0)
             else:
-                points.append(place)
-                square = _recentred(square, place)
-                look = index % look_every == 0
-                covered.append(hidden_share(rgb, place) if look else -1.0)
-            found.append(place is not None)
+                points.append(face.landmarks[:, :2].double().numpy())
+                covered.append(hidden_share(rgb, points[-1]) if index % look_every == 0 else -1.0)
+            found.append(face is not None)
             if progress is not None:
                 progress(index + 1, total)
     if not any(found):
         raise PerseError(f"{what}: no face found; use a video of one face seen from the front")
     share = torch.from_numpy(_between_looks(np.array(covered)))
     return _Landmarks(torch.from_numpy(np.stack(points)), torch.tensor(found), share, size[1], size[0])
-
-
-def _place(tracker: LandmarkTracker, rgb: np.ndarray, square: Square, time_ms: int) -> np.ndarray | None:
-    """Landmarks [478, 2] in pixels of the frame, or None."""
-    pixels = min(_FOLLOW_PIXELS, max(64, round(square.side)))
-    face = tracker.track(square.cut(rgb, pixels), time_ms)
-    if face is None:
-        return None
-    return face.landmarks[:, :2].double().numpy() * (square.side / pixels) + (square.left, square.top)
 
 
 def _between_looks(covered: np.ndarray) -> np.ndarray:
@@ -199,31 +183,19 @@ def _between_looks(covered: np.ndarray) -> np.ndarray:
     return np.maximum(covered[looked[before]], covered[looked[after]])
 
 
-def _square_to_follow(rgb: np.ndarray) -> Square | None:
-    faces = landmarks(rgb, max_faces=2)
-    if not faces:
-        return None
-    left, top, right, bottom = faces[0].box
-    return Square.around((left + right) / 2, (top + bottom) / 2, faces[0].size * _FOLLOW_SIZE)
-
-
-def _recentred(square: Square, points: np.ndarray) -> Square:
-    """Move the square only when the face nears its border: a still square gives steadier landmarks."""
-    middle = (points.min(0) + points.max(0)) / 2
-    offset = middle - (square.left + square.side / 2, square.top + square.side / 2)
-    if np.abs(offset).max() < 0.2 * square.side:
-        return square
-    return Square.around(float(middle[0]), float(middle[1]), square.side)
-
-
 def _shared_shape(
     model: LandmarkModel, seen: _Landmarks, focal: float, centre: tuple[float, float]
 ) -> Tensor:
-    """Mean shape of fits to frames spread over the video, weighted towards the better ones. [100]"""
+    """Mean shape of frames spread over the video. [100]"""
     clear = seen.found & (seen.covered <= _COVERED)
     rows = (clear if bool(clear.any()) else seen.found).nonzero().flatten()
     chosen = rows[torch.linspace(0, len(rows) - 1, min(_SHAPE_FRAMES, len(rows))).round().long()]
-    fits = [fit_landmarks(model, seen.points[row], focal, centre) for row in chosen]
+    return mean_shape(model, seen.points[chosen], focal, centre)
+
+
+def mean_shape(model: LandmarkModel, points: Tensor, focal: float, centre: tuple[float, float]) -> Tensor:
+    """Mean shape [100] of fits to frames' landmarks [T, 478, 2], weighted towards the better ones."""
+    fits = [fit_landmarks(model, row, focal, centre) for row in points]
     weights = torch.tensor([1 / fit.error**2 for fit in fits], dtype=torch.float64)
     shapes = torch.stack([fit.betas for fit in fits])
     return (weights / weights.sum()) @ shapes
@@ -240,10 +212,10 @@ def _spread(states: FrameStates, found: Tensor) -> tuple[FrameStates, Tensor]:
 def _bad_frames(states: FrameStates, error: Tensor, fps: float) -> Tensor:
     """Frames that cannot be right: no face, a fit far worse than usual, or a jump. Neighbours included. [T] bool"""
     good = error.isfinite()
-    bad = ~good | (error > _BAD_ERROR * error[good].median())
+    bad = ~good | (error > BAD_ERROR * error[good].median())
     turn = torch.linalg.vector_norm(states.rotation.diff(dim=0), dim=-1) * 180 / math.pi * fps
     jump = torch.zeros_like(bad)
-    jump[1:] = turn > _MAX_TURN_SPEED
+    jump[1:] = turn > MAX_TURN_SPEED
     jump &= ~bad
     jump[:-1] |= jump[1:].clone()
     bad |= jump

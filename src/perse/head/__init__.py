@@ -1,7 +1,7 @@
 """The parametric head: shape, expression and pose of a mesh and of any points bound to it."""
 
 from ._native_skinning import takes as native_takes
-from .arkit import arkit_names, arkit_to_motion
+from .arkit import UNSUPPORTED, arkit_names, arkit_to_motion, motion_to_arkit
 from .flame import load_flame
 from .model import PARTS, Head
 from .raster import rasterize_mesh
@@ -25,6 +25,7 @@ __all__ = [
     "JOINT_NAMES",
     "PARENTS",
     "PARTS",
+    "UNSUPPORTED",
     "Binding",
     "Head",
     "arkit_names",
@@ -33,6 +34,7 @@ __all__ = [
     "blend_rotations",
     "closest_point",
     "load_flame",
+    "motion_to_arkit",
     "native_takes",
     "open_head",
     "pose_transforms",

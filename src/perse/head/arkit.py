@@ -62,3 +62,39 @@ def arkit_to_motion(head: Head, values: Mapping[str, float]) -> tuple[Tensor, Te
             hint = f" Nearest: {', '.join(near)}." if near else ""
             raise PerseError(f"{name!r} is no blendshape of ARKit.{hint}")
     return head.expr_from_units(units), pose
+
+
+def motion_to_arkit(head: Head, expr: Tensor, pose: Tensor) -> dict[str, Tensor]:
+    """The blendshape values that come nearest to psi [T, 50] and theta [T, 15]: one row [T], 0 to 1, for each name.
+
+    Inverse of :func:`arkit_to_motion` where that is possible. What ARKit has no name for is spread over the names that
+    move the face's landmarks most alike, by non-negative least squares. The head's turn is left out.
+
+    Raises:
+        PerseError: the head has no named face units, or no landmarks.
+    """
+    from scipy.optimize import nnls
+
+    names = [name for name in head.unit_names if "-" not in name]
+    if head.unit_to_expr is None or head.landmark_faces.numel() == 0:
+        raise PerseError(
+            f"{head.name} has no named face units with landmarks, so ARKit values cannot be read off it"
+        )
+    E = head.interpolate(head.landmark_faces, head.landmark_bary).E.flatten(0, 1).double()  # [1434, 50]
+    rows = [head.unit_names.index(name) for name in names]
+    directions = E @ head.unit_to_expr[rows].double().T  # [1434, U]
+    gram = directions.T @ directions
+    gram.diagonal().add_(1e-4 * float(gram.trace()) / len(names))  # of two alike, a little of both
+    factor = torch.linalg.cholesky(
+        gram, upper=True
+    )  # |factor @ u - wanted| has the minimum of |directions @ u - offsets|
+    wanted = torch.linalg.solve_triangular(
+        factor.T, directions.T @ E @ expr.double().T, upper=False
+    ).T  # [T, U]
+    values = torch.stack([torch.from_numpy(nnls(factor.numpy(), row.numpy())[0]) for row in wanted])
+    result = {name: column.float().clamp(0, 1) for name, column in zip(names, values.T)}
+    if head.jaw_open:
+        result["jawOpen"] = (pose[:, _JAW] / head.jaw_open).clamp(0, 1)
+    for name, (eye, axis, full) in _GAZE.items():
+        result[name] = (pose[:, eye + axis] / full).clamp(0, 1)
+    return result

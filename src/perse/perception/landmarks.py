@@ -86,6 +86,11 @@ class Face:
         roll = math.atan2(float(m[1, 0]), float(m[1, 1]))
         return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
 
+    def placed(self, square: Square, pixels: int) -> Face:
+        """This face, found in a square cut at `pixels` a side, in pixels of the whole picture."""
+        offset = torch.tensor([square.left, square.top, 0.0])
+        return Face(self.landmarks * (square.side / pixels) + offset, self.blendshapes, self.matrix)
+
 
 def as_rgb8(image: Tensor | np.ndarray) -> np.ndarray:
     """Contiguous uint8 [H, W, 3] of a float [0, 1] or uint8 picture, tensor or array."""
@@ -156,16 +161,10 @@ class _Landmarkers:
 _landmarkers = _Landmarkers()
 
 
-def _placed(face: Face, square: Square, pixels: int) -> Face:
-    """A face found in a square cut at `pixels` a side, moved to pixels of the picture."""
-    offset = torch.tensor([square.left, square.top, 0.0])
-    return Face(face.landmarks * (square.side / pixels) + offset, face.blendshapes, face.matrix)
-
-
 def _detect_in(rgb: np.ndarray, square: Square, max_faces: int) -> list[Face]:
     pixels = round(min(max(square.side, _CROP_PIXELS / 2), _CROP_PIXELS))
     found = _landmarkers.detect(square.cut(rgb, pixels), max_faces)
-    return [_placed(face, square, pixels) for face in found]
+    return [face.placed(square, pixels) for face in found]
 
 
 def _detect_full(rgb: np.ndarray, max_faces: int) -> list[Face]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perse.dataset import CATEGORIES
 from perse.errors import PerseError
 from perse.head import Head, arkit_names
+from perse.viewer._driver_panel import DriverPanel
 from perse.viewer.media import to_uint8
 from perse.viewer.stage import AS_IN_PHOTO, Choice, Stage
 
@@ -40,8 +41,11 @@ class Controls:
             self._add_face()
         with tabs.add_tab("Motion"):
             self._add_motion()
+        with tabs.add_tab("Drive"):
+            self.driver = DriverPanel(viewer, server.gui)
         with tabs.add_tab("Keep"):
             self._add_keep()
+        self.show(viewer.scene)
 
     def _add_category(self, category: str) -> None:
         gui = self._gui

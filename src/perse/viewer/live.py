@@ -22,13 +22,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from perse.capture import Source
 from perse.dataset import Motion
 from perse.errors import PerseError
 from perse.head import arkit_to_motion, open_head, quaternion_to_matrix
 from perse.splat import Camera
 from perse.viewer._controls import Controls
+from perse.viewer.feed import Feed
 from perse.viewer.media import to_uint8, write_video
-from perse.viewer.stage import Acting, Choice, Stage, check_outfit
+from perse.viewer.stage import Acting, Choice, Outfit, Stage, check_outfit
 
 if TYPE_CHECKING:
     import viser
@@ -64,7 +66,15 @@ class Scene:
 class LiveViewer:
     """Serves one stage to any number of browser windows; controls are shared between them."""
 
-    def __init__(self, stage: Stage, motion: Motion, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        motion: Motion,
+        *,
+        outfit: Outfit | None = None,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+    ) -> None:
         """Start serving. :meth:`close` ends it.
 
         Raises:
@@ -75,7 +85,9 @@ class LiveViewer:
         except ImportError as error:
             raise PerseError("the live viewer needs viser: pip install 'perse[view]'") from error
         self._stage, self._motion, self._head = stage, motion, open_head()
-        self._scene, self._past, self._last_change = Scene(), list[Scene](), 0.0
+        self._scene, self._past, self._last_change = Scene(dict(outfit or {})), list[Scene](), 0.0
+        self._driven: Acting | None = None
+        self._feed: Feed | None = None
         self._lock, self._changed, self._closed = threading.RLock(), threading.Event(), False
         self._dressed: dict[str, Choice] | None = None
         self._playing, self._speed, self._loop = False, 1.0, True
@@ -105,6 +117,7 @@ class LiveViewer:
 
     def close(self) -> None:
         """Stop drawing and serving."""
+        self.drive(None)
         self._closed = True
         self._changed.set()
         self._drawer.join(timeout=10)
@@ -138,6 +151,22 @@ class LiveViewer:
         self._playing = playing
         self._changed.set()
 
+    def act(self, acting: Acting | None) -> None:
+        """What the face does until the next call, under the sliders; None: the scene's own rest or motion again."""
+        self._driven = acting
+        self._changed.set()
+
+    def drive(self, source: Source | None) -> None:
+        """Let a face drive the avatar from now on; None ends it. Errors on the way are shown in the page."""
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = None if source is None else Feed(source, self.act, self._controls.driver)
+
+    def recalibrate(self) -> None:
+        """Take the driver's face of the next moment as neutral."""
+        if self._feed is not None:
+            self._feed.recalibrate()
+
     # ---- drawing ----------------------------------------------------------------------------------------
 
     def picture(self, camera: Camera, scene: Scene | None = None) -> np.ndarray:
@@ -152,8 +181,10 @@ class LiveViewer:
             return to_uint8(self._stage.draw(self.acting(scene), camera, background))
 
     def acting(self, scene: Scene) -> Acting:
-        """The face of a scene: rest or motion, then the sliders on top."""
-        base = self._stage.rest if scene.frame is None else _frame_of(self._motion, scene.frame)
+        """The face of a scene: a driver's, the motion's, or at rest; then the sliders on top."""
+        base = self._driven
+        if base is None:
+            base = self._stage.rest if scene.frame is None else _frame_of(self._motion, scene.frame)
         expr, pose = arkit_to_motion(self._head, scene.units)
         yaw, pitch, roll = (math.radians(angle) for angle in scene.turn)
         pose[3:6] += torch.tensor([pitch, yaw, roll])

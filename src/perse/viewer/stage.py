@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from perse.avatar import Avatar, BakedLook
-from perse.dataset import ABSENTABLE, CATEGORIES, Attribute, Portrait, Vocabulary
+from perse.dataset import ABSENTABLE, CATEGORIES, Attribute, Portrait, Vocabulary, check_category
 from perse.errors import PerseError
 from perse.splat import Camera, rasterize
 
@@ -127,7 +128,7 @@ class PuppetStage:
 
         self.name = portrait.name
         self.camera = portrait.camera
-        self.portrait = portrait.image
+        self.portrait: Tensor | None = portrait.image
         self.rest = Acting(portrait.expr, portrait.pose)
         self._vocabulary = Vocabulary()
         self._editor = StudioEditor()
@@ -171,9 +172,34 @@ class PuppetStage:
         return rasterize(gaussians, camera, background)[0].clamp(0, 1)
 
 
+def open_stage(target: Path) -> Stage:
+    """The stage of an avatar's folder, of a build's folder, or of a photo (lifted to a puppet in seconds).
+
+    Raises:
+        PerseError: it is none of these, or cannot be read.
+    """
+    if target.is_file():
+        from perse.capture import capture, load_image
+
+        return PuppetStage(capture(load_image(target), name=target.stem))
+    folder = target / "avatar" if (target / "avatar" / "avatar.json").is_file() else target
+    if not (folder / "avatar.json").is_file():
+        raise PerseError(f"{target}: neither an avatar, nor a build that has one, nor a photo")
+    portrait = folder.parent / "portrait"
+    photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
+    return AvatarStage(Avatar.load(folder), folder.resolve().parent.name, photo)
+
+
 def _attributes(looks: Mapping[str, str]) -> dict[str, str | None]:
     """Keyword arguments of `Avatar.look`."""
     return {c: None if look == NONE else look for c, look in looks.items() if look != AS_IN_PHOTO}
+
+
+def outfit_of(stage: Stage, looks: Mapping[str, str | None]) -> dict[str, Choice]:
+    """An outfit from words by category (None takes the part off). PerseError for words that name nothing."""
+    for category in looks:
+        check_category(category)
+    return {c: Choice(stage.find(c, NONE if text is None else text)) for c, text in looks.items()}
 
 
 def check_outfit(value: object) -> dict[str, Choice]:
