@@ -148,6 +148,8 @@ class ViewConfig:
     """Port to serve on; the next free one if it is taken."""
     motion: Path | None = None
     """Motion file (.npz) to play; the bundled one by default."""
+    out: Path | None = None
+    """Folder that an avatar of the photo is built into, if the page's button is pressed; runs/NAME of the photo."""
     browser: bool = True
     """Open a browser window (--no-browser: only print the address)."""
 
@@ -158,7 +160,13 @@ def view(config: ViewConfig) -> None:
     from perse.viewer.stage import open_stage
 
     motion = Motion.load(config.motion) if config.motion else default_motion()
-    serve(open_stage(config.target), motion, Address(config.host, config.port, config.browser))
+    build = None
+    if config.target.is_file():
+        build = (config.target, config.out or Path("runs") / config.target.stem)
+    elif config.out is not None:
+        raise PerseError(f"--out is for a photo; {config.target} is a folder")
+    address = Address(config.host, config.port, config.browser)
+    serve(open_stage(config.target), motion, address, build=build)
 
 
 @dataclass(frozen=True)
@@ -180,6 +188,7 @@ def serve(
     outfit: Outfit | None = None,
     source: Source | None = None,
     playing: bool = False,
+    build: tuple[Path, Path] | None = None,
 ) -> None:
     """Serve the live viewer until interrupted, dressed in `outfit`, driven by `source` or playing the motion."""
     import time
@@ -189,7 +198,7 @@ def serve(
 
     if address.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: everyone who can reach {address.host} can see and change this")
-    viewer = LiveViewer(stage, motion, outfit=outfit, host=address.host, port=address.port)
+    viewer = LiveViewer(stage, motion, outfit=outfit, build=build, host=address.host, port=address.port)
     try:
         if source is not None:
             viewer.drive(source)

@@ -18,9 +18,9 @@ from torch import Tensor
 from perse.capture.fit import pose_vector
 from perse.capture.following import FaceFollower
 from perse.capture.frames import FrameSolver, FrameStates
-from perse.capture.model import LandmarkModel, ShapedLandmarks
+from perse.capture.model import LandmarkModel
 from perse.capture.one_euro import OneEuro
-from perse.capture.tracking import BAD_ERROR, FOCAL_SHARE, MAX_TURN_SPEED, NECK, mean_shape
+from perse.capture.tracking import BAD_ERROR, FOCAL_SHARE, MAX_TURN_SPEED, mean_shape
 from perse.dataset import Motion, default_motion
 from perse.errors import PerseError
 from perse.head import Head, open_head
@@ -31,13 +31,13 @@ NEUTRAL_FRAMES = 5
 SHAPE_FRAMES = 3
 """Calmest frames that the shape is fitted to."""
 _LOOKING = ("eyeLook", "browDown")  # scores that say nothing about how calm a face is
+_JAW = slice(6, 9)  # where theta holds it
 _STEPS = 2  # Gauss-Newton steps a frame, from the frame before
 _FRESH_STEPS = 12
 _HOLD_SECONDS = 0.5  # a face that is lost stays as it was for so long
 _RELAX_SECONDS = 0.4  # and then relaxes, by 1/e in each of these
 _MOST_NEUTRAL = 0.35  # of a face unit that a neutral face may hold
 _PARTING = "mouth-parling"  # the face unit that only parts the lips
-_LIPS = (13, 14)  # landmarks: middle of the upper and of the lower lip's inner rim
 _GOOD_ERROR = 3.0  # % of the interocular distance: a fit that is never doubted
 _ERRORS = 120  # frames whose median error says what a usual fit is
 
@@ -78,8 +78,12 @@ class FaceDriver:
         """`rest`: psi [50] and theta [15] of the avatar's neutral face; None: the bundled motion's first frame."""
         self._head = head or open_head()
         self._model, self._units = LandmarkModel(self._head), _Units(self._head)
+        self._own_lips = _Lips(self._model, torch.zeros(100, dtype=torch.float64))
+        self._lips: _Lips | None = None
+        self._parting = self._units.direction(_PARTING)
         motion = default_motion()
         self._rest = rest or (motion.expr[0], motion.pose[0])
+        self._closed = self._own_lips.gap(self._rest[0].double(), self._rest[1][_JAW].double())
         self._follow = FaceFollower()
         self._errors: deque[float] = deque(maxlen=_ERRORS)
         self._calibration: Calibration | None = None
@@ -131,8 +135,9 @@ class FaceDriver:
         betas = mean_shape(self._model, points[:SHAPE_FRAMES], focal, centre)
         self._solver = FrameSolver(self._model, betas, focal, centre)
         states = self._solver.solve(points)
-        jaw = states.pose[:, 6:9].mean(0)
-        neutral = self._shut(betas, self._units.believable(states.expr.mean(0)), jaw)
+        jaw = states.pose[:, _JAW].mean(0)
+        neutral = self._units.believable(states.expr.mean(0))
+        self._lips = _Lips(self._model, betas)
         self._calibration = Calibration(betas, neutral, jaw, width, height)
         self._state = None
         self._errors.clear()
@@ -167,21 +172,6 @@ class FaceDriver:
         self._shown = self._smooth[0](expr, time), self._smooth[1](pose, time)
         return *self._shown, True
 
-    def _shut(self, betas: Tensor, expr: Tensor, jaw: Tensor) -> Tensor:
-        """A neutral face [50] with its lips as far apart as the avatar's neutral: parted lips are no one's looks."""
-        if _PARTING not in self._head.unit_names or self._head.unit_to_expr is None:
-            return expr
-        direction = self._head.unit_to_expr[self._head.unit_names.index(_PARTING)].double()
-
-        def gap(landmarks: ShapedLandmarks, psi: Tensor, jaw: Tensor) -> Tensor:
-            upper, lower = landmarks.points(psi, pose_vector(jaw, jaw.new_zeros(4)))[[*_LIPS], 1]
-            return upper - lower
-
-        driver, avatar = self._model.shaped(betas), self._model.shaped(torch.zeros_like(betas))
-        wanted = gap(avatar, self._rest[0].double(), self._rest[1][6:9].double())
-        now, more = gap(driver, expr, jaw), gap(driver, expr + direction, jaw)
-        return expr + direction * (wanted - now) / (more - now)
-
     def _known(self) -> Calibration:
         if self._calibration is None:
             raise PerseError("calibrate the driver first, on frames of a relaxed face")
@@ -205,11 +195,17 @@ class FaceDriver:
 
     def _retargeted(self, state: FrameStates, calibration: Calibration) -> tuple[Tensor, Tensor]:
         """What the face does beyond the driver's neutral, on top of the avatar's own."""
-        expr = self._rest[0] + self._units.beyond(state.expr[0], calibration.expr).float()
-        pose = state.pose[0].float()
-        pose[6:9] = self._rest[1][6:9] + pose[6:9] - calibration.jaw.float()
-        pose[6] = pose[6].clamp_min(0)
-        return expr, pose
+        seen, jaw = state.pose[0], state.pose[0, _JAW]
+        expr = self._rest[0].double() + self._units.beyond(state.expr[0], calibration.expr)
+        pose = seen.clone()
+        pose[_JAW] = self._rest[1][_JAW].double() + jaw - calibration.jaw
+        pose[_JAW.start].clamp_(min=0)
+        if self._lips is not None and self._parting is not None:
+            apart = torch.maximum(self._lips.gap(state.expr[0], jaw), self._closed)
+            now = self._own_lips.gap(expr, pose[_JAW])
+            more = self._own_lips.gap(expr + self._parting, pose[_JAW])
+            expr = expr + self._parting * ((apart - now) / (more - now)).clamp(-1, 1)
+        return expr.float(), pose.float()
 
     def _held(self, time: float) -> tuple[Tensor, Tensor]:
         """The last face, relaxing once it has been away for a while."""
@@ -223,13 +219,34 @@ class FaceDriver:
         return expr, pose
 
 
+class _Lips:
+    """How far the lips of one shape are apart, in distances between the outer corners of its eyes."""
+
+    def __init__(self, model: LandmarkModel, betas: Tensor) -> None:
+        whole = model.shaped(betas)
+        self._points = whole.select([13, 14])  # the inner rims: middle of the upper lip, of the lower one
+        self._width = torch.linalg.vector_norm(whole.rest[33] - whole.rest[263])
+
+    def gap(self, expr: Tensor, jaw: Tensor) -> Tensor:
+        """For psi [50] and the jaw's turn [3]."""
+        upper, lower = self._points.points(expr, pose_vector(jaw, jaw.new_zeros(4)))[:, 1]
+        return (upper - lower) / self._width
+
+
 class _Units:
     """Expression as amounts of the head's face units, where it has any."""
 
     def __init__(self, head: Head) -> None:
         self._to_expr = None if head.unit_to_expr is None else head.unit_to_expr.double()
+        self._names = head.unit_names
         self._lids = [i for i, name in enumerate(head.unit_names) if name.startswith("eyeBlink")]
         self._of_expr = None if self._to_expr is None else torch.linalg.inv(self._to_expr)
+
+    def direction(self, name: str) -> Tensor | None:
+        """psi [50] of one face unit; None for a head without it."""
+        if self._to_expr is None or name not in self._names:
+            return None
+        return self._to_expr[self._names.index(name)]
 
     def believable(self, expr: Tensor) -> Tensor:
         """A neutral face [50] without what can hardly be one's neutral: closed eyes, a broad smile."""
@@ -266,4 +283,4 @@ def _optics(width: int, height: int) -> tuple[float, tuple[float, float]]:
     return FOCAL_SHARE * max(width, height), (width / 2, height / 2)
 
 
-__all__ = ["NECK", "Calibration", "DriverFrame", "FaceDriver", "motion_of"]
+__all__ = ["Calibration", "DriverFrame", "FaceDriver", "motion_of"]

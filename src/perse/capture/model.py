@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -48,6 +48,11 @@ class ShapedLandmarks:
     """[478, 3, 36]"""
     W: Tensor
     """[478, 5]"""
+
+    def select(self, rows: Sequence[int]) -> ShapedLandmarks:
+        """Some of the landmarks alone."""
+        chosen = list(rows)
+        return replace(self, rest=self.rest[chosen], E=self.E[chosen], P=self.P[chosen], W=self.W[chosen])
 
     def points(self, expr: Tensor, pose: Tensor) -> Tensor:
         """Landmarks in the head frame: expr [..., 50], pose [..., 15] -> [..., 478, 3] metres (Eqs. 21, 22)."""

@@ -3,6 +3,7 @@
 from perse.training import losses
 from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes, TrainConfig
 from perse.training.reconstruct import Training, train
+from perse.training.snapshot import snapshot
 from perse.training.transfer import TransferConfig, transfer
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Training",
     "TransferConfig",
     "losses",
+    "snapshot",
     "train",
     "transfer",
 ]

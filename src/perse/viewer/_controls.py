@@ -8,7 +8,6 @@ from perse.dataset import CATEGORIES
 from perse.errors import PerseError
 from perse.head import Head, arkit_names
 from perse.viewer._driver_panel import DriverPanel
-from perse.viewer.media import to_uint8
 from perse.viewer.stage import AS_IN_PHOTO, Choice, Stage
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ class Controls:
         self._looks: dict[str, tuple[Any, Any, Any]] = {}
         self._units: dict[str, Any] = {}
         self._turn: list[Any] = []
+        self._gaze: list[Any] = []
         server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         server.gui.main_panel.dock_right()
         server.scene.set_up_direction("+y")
@@ -92,6 +92,9 @@ class Controls:
         with gui.add_folder("turn of the head"):
             for name, most in (("to the left", 40.0), ("down", 25.0), ("tilt", 25.0)):
                 self._turn.append(gui.add_slider(name, -most, most, 0.5, 0.0))
+        with gui.add_folder("gaze"):
+            for name, most in (("eyes to the left", 30.0), ("eyes down", 25.0)):
+                self._gaze.append(gui.add_slider(name, -most, most, 0.5, 0.0))
         names = arkit_names(self._head)
         for group in GROUPS:
             with gui.add_folder(group, expand_by_default=group == "jaw"):
@@ -102,14 +105,15 @@ class Controls:
             if not self._quiet:
                 units = {name: slider.value for name, slider in self._units.items() if slider.value}
                 yaw, pitch, roll = (slider.value for slider in self._turn)
-                self._viewer.change(units=units, turn=(yaw, pitch, roll))
+                across, down = (slider.value for slider in self._gaze)
+                self._viewer.change(units=units, turn=(yaw, pitch, roll), gaze=(across, down))
 
-        for slider in (*self._units.values(), *self._turn):
+        for slider in (*self._units.values(), *self._turn, *self._gaze):
             slider.on_update(changed)
 
         @reset.on_click
         def _(_: Any) -> None:
-            self._viewer.change(units={}, turn=(0.0, 0.0, 0.0))
+            self._viewer.change(units={}, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0))
             self.show(self._viewer.scene)
 
     def _add_motion(self) -> None:
@@ -136,7 +140,8 @@ class Controls:
         load = gui.add_upload_button("Load an outfit", mime_type="application/json")
         background = gui.add_rgb("background", (255, 255, 255))
         if self._stage.portrait is not None:
-            gui.add_image(to_uint8(self._stage.portrait), label="the photo", format="jpeg")
+            beside: Any = gui.add_checkbox("photo beside it", False)
+            beside.on_update(lambda _: viewer.change(beside=beside.value))
         undo.on_click(lambda _: self.show(viewer.undo()))
         background.on_update(lambda _: viewer.change(background=tuple(background.value)))
 
@@ -188,7 +193,7 @@ class Controls:
                 look.value, other.value, weight.value = choice.look, choice.other, choice.weight
             for name, slider in self._units.items():
                 slider.value = scene.units.get(name, 0.0)
-            for slider, value in zip(self._turn, scene.turn):
+            for slider, value in zip((*self._turn, *self._gaze), (*scene.turn, *scene.gaze)):
                 slider.value = value
         finally:
             self._quiet = False

@@ -27,6 +27,7 @@ from perse.dataset import Motion
 from perse.errors import PerseError
 from perse.head import arkit_to_motion, open_head, quaternion_to_matrix
 from perse.splat import Camera
+from perse.viewer._build_panel import BuildPanel
 from perse.viewer._controls import Controls
 from perse.viewer.feed import Feed
 from perse.viewer.media import to_uint8, write_video
@@ -57,10 +58,14 @@ class Scene:
     """ARKit blendshape values, on top of the rest or the motion."""
     turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Degrees the head is turned further: yaw to the person's left, pitch down, roll."""
+    gaze: tuple[float, float] = (0.0, 0.0)
+    """Degrees both eyes are turned further: to the person's left, down."""
     frame: float | None = None
     """Row of the motion that is played; None: the face at rest."""
     background: tuple[int, int, int] = (255, 255, 255)
     """RGB, 0 to 255."""
+    beside: bool = False
+    """Whether the photo stands beside the person."""
 
 
 class LiveViewer:
@@ -72,10 +77,15 @@ class LiveViewer:
         motion: Motion,
         *,
         outfit: Outfit | None = None,
+        build: tuple[Path, Path] | None = None,
         host: str = "127.0.0.1",
         port: int = 8080,
     ) -> None:
         """Start serving. :meth:`close` ends it.
+
+        Args:
+            outfit: what is worn at first.
+            build: a photo, and the folder that an avatar of it may be built into from the page.
 
         Raises:
             PerseError: viser is not installed, or the port cannot be used.
@@ -101,6 +111,7 @@ class LiveViewer:
         self.updates: list[float] = []
         """Times at which pictures were sent, the last few hundred."""
         self._controls = Controls(self, self.server, stage, self._head)
+        self._build = None if build is None else BuildPanel(self, self.server.gui, *build)
         self.server.on_client_connect(self._greet)
         self._drawer = threading.Thread(target=self._draw_forever, name="perse-viewer", daemon=True)
         self._drawer.start()
@@ -118,10 +129,24 @@ class LiveViewer:
     def close(self) -> None:
         """Stop drawing and serving."""
         self.drive(None)
+        if self._build is not None:
+            self._build.close()
         self._closed = True
         self._changed.set()
         self._drawer.join(timeout=10)
         self.server.stop()
+
+    def show(self, stage: Stage) -> None:
+        """Put somebody else before the camera, undressed."""
+        self.drive(None)
+        with self._lock:
+            self._stage, self._scene, self._past, self._dressed = stage, Scene(), [], None
+            self._driven, self._playing = None, False
+            self.server.gui.reset()
+            self._controls = Controls(self, self.server, stage, self._head)
+        for client in self.server.get_clients().values():
+            self.reset_camera(client)
+        self._changed.set()
 
     # ---- changes ----------------------------------------------------------------------------------------
 
@@ -180,6 +205,19 @@ class LiveViewer:
             background = torch.tensor(scene.background, dtype=torch.float32) / 255
             return to_uint8(self._stage.draw(self.acting(scene), camera, background))
 
+    def seen(self, window: viser.CameraHandle, height: int) -> np.ndarray:
+        """What a window shows, with `height` rows: uint8 [H, W, 3]; the photo left of the person if asked for."""
+        photo = self._stage.portrait
+        if photo is None or not self._scene.beside:
+            return self.picture(camera_of(window, height))
+        drawn = self.picture(camera_of(window, height, 0.5))
+        side = min(height, drawn.shape[1])
+        small = Image.fromarray(to_uint8(photo)).resize((side, side), Image.Resampling.BILINEAR)
+        left = np.full_like(drawn, 255)
+        top, start = (height - side) // 2, (drawn.shape[1] - side) // 2
+        left[top : top + side, start : start + side] = np.asarray(small)
+        return np.hstack([left, drawn])
+
     def acting(self, scene: Scene) -> Acting:
         """The face of a scene: a driver's, the motion's, or at rest; then the sliders on top."""
         base = self._driven
@@ -188,6 +226,8 @@ class LiveViewer:
         expr, pose = arkit_to_motion(self._head, scene.units)
         yaw, pitch, roll = (math.radians(angle) for angle in scene.turn)
         pose[3:6] += torch.tensor([pitch, yaw, roll])
+        across, down = (math.radians(angle) for angle in scene.gaze)
+        pose[9:15] += torch.tensor([down, across, 0.0, down, across, 0.0])
         return Acting(base.expr + expr, base.pose + pose)
 
     def _draw_forever(self) -> None:
@@ -226,7 +266,7 @@ class LiveViewer:
         for client in self.server.get_clients().values():
             start = time.perf_counter()
             try:
-                image = self.picture(camera_of(client.camera, height))
+                image = self.seen(client.camera, height)
             except PerseError as error:
                 client.add_notification("Cannot be shown", str(error), color="red", auto_close_seconds=8)
                 self._controls.show(self.undo())
@@ -257,7 +297,7 @@ class LiveViewer:
     def screenshot(self, client: viser.ClientHandle) -> bytes:
         """What a window shows, as PNG."""
         buffer = io.BytesIO()
-        Image.fromarray(self.picture(camera_of(client.camera, STILL_HEIGHT))).save(buffer, format="PNG")
+        Image.fromarray(self.seen(client.camera, STILL_HEIGHT)).save(buffer, format="PNG")
         return buffer.getvalue()
 
     def record(self, client: viser.ClientHandle, progress: Callable[[float], None]) -> bytes:
@@ -290,9 +330,9 @@ class LiveViewer:
         self.change(outfit=check_outfit(value))
 
 
-def camera_of(window: viser.CameraHandle, height: int) -> Camera:
-    """A window's view as a camera with `height` rows."""
-    width = max(16, round(height * float(np.clip(window.aspect, 0.2, 5.0))))
+def camera_of(window: viser.CameraHandle, height: int, share: float = 1.0) -> Camera:
+    """A window's view as a camera with `height` rows, as wide as `share` of the window."""
+    width = max(16, round(height * share * float(np.clip(window.aspect, 0.2, 5.0))))
     rotation = quaternion_to_matrix(torch.tensor(window.wxyz, dtype=torch.float32))  # camera to world
     viewmat = torch.eye(4)
     viewmat[:3, :3] = rotation.T
