@@ -57,21 +57,6 @@ def driven(model: LandmarkModel, betas: torch.Tensor, motion: Motion) -> torch.T
 # --- the solver and the filter
 
 
-def test_derivatives_of_the_fit_are_those_of_its_residuals(model: LandmarkModel) -> None:
-    """Fails when a column of the closed-form Jacobian belongs to something else than the residuals."""
-    motion = default_motion()
-    solver = FrameSolver(model, torch.zeros(100, dtype=torch.float64), FOCAL, (160.0, 120.0))
-    generator = torch.Generator().manual_seed(3)
-    x = 0.1 * torch.randn(2, 63, dtype=torch.float64, generator=generator)
-    x[:, 3:6] += torch.tensor([0.0, 0.0, 0.7])
-    target = seen(model, torch.zeros(100, dtype=torch.float64), motion.expr[:2], motion.pose[:2])
-    distance = torch.tensor([60.0, 60.0], dtype=torch.float64)
-    mine = solver._jacobian(x, distance, False)
-    for way in 1e-6 * torch.randn(40, 63, dtype=torch.float64, generator=generator):
-        there, back = (solver._residual(x + sign * way, target, distance) for sign in (1, -1))
-        assert torch.allclose(mine @ way, (there - back) / 2, rtol=1e-5, atol=1e-7)
-
-
 def test_a_few_steps_from_the_frame_before_find_what_many_find_anew(model: LandmarkModel) -> None:
     """Fails when driving live is less exact than tracking a whole video."""
     motion, betas = default_motion(), torch.zeros(100, dtype=torch.float64)
