@@ -164,6 +164,7 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);  // graphs that are alive when Python ends are no mistake
   perse::uses_own_threads();  // looks for OpenMP and starts to watch for forks, before anything forks
   m.doc() = "Gaussian splatting on the CPU; use it through perse.splat.rasterize.";
+  m.attr("interface") = 2;  // changes with the arguments below, together with INTERFACE of perse/_kernels.py
   nb::class_<StateHandle>(m, "RenderState");
   nb::class_<perse::ViewOptions>(m, "ViewOptions")
       .def(nb::init<float, float, float, float, float, bool>(), nb::arg("near_plane"), nb::arg("far_plane"),

@@ -6,9 +6,16 @@ from typing import Any
 
 from perse.errors import PerseError
 
+INTERFACE = (
+    2  # what the functions take; native/bindings.cpp says which it was built for, and both change together
+)
+
 try:
     from perse import _native  # type: ignore[attr-defined]
-except ImportError as error:  # a source checkout that was never built
+
+    if (built_for := getattr(_native, "interface", 1)) != INTERFACE:
+        raise ImportError(f"what is built has interface {built_for}, and these sources need {INTERFACE}")
+except ImportError as error:  # a source checkout that was never built, or not since the sources changed
     _native = None
     _import_error: ImportError | None = error
 else:
