@@ -37,7 +37,7 @@ class Target:
         for line, size in ((covered.any(1), covered.shape[0]), (covered.any(0), covered.shape[1])):
             where = line.nonzero()
             if len(where) == 0:
-                return Box(slice(0, covered.shape[0]), slice(0, covered.shape[1]))
+                return Box.whole(self.alpha)
             sides.append(slice(max(0, int(where[0]) - margin), min(size, int(where[-1]) + 1 + margin)))
         return Box(*sides)
 
@@ -47,6 +47,20 @@ class Box(NamedTuple):
 
     rows: slice
     columns: slice
+
+    @staticmethod
+    def whole(images: Tensor) -> Box:
+        """All of images [F, H, W, ...]."""
+        return Box(slice(0, images.shape[1]), slice(0, images.shape[2]))
+
+    def window(self, side: int, size: tuple[int, int], rng: np.random.Generator) -> Box:
+        """A random square on this box, in a picture of `size` (height, width); it may reach over the edge a little."""
+        sides = []
+        for line, length in zip(self, size):
+            low, high = line.start - side // 4, max(line.start - side // 4 + 1, line.stop - 3 * side // 4)
+            first = min(max(0, int(rng.integers(low, high))), max(0, length - side))
+            sides.append(slice(first, min(length, first + side)))
+        return Box(*sides)
 
     @property
     def area(self) -> int:
@@ -103,7 +117,11 @@ class FrameStore:
     def features(
         self, subject: int, frames: np.ndarray, compute: Callable[[Tensor], list[Tensor]]
     ) -> list[Tensor]:
-        """Features of the frames on white, a list of [F, C, h, w]; kept as bfloat16 while memory lasts."""
+        """Features of the frames on white, a list of [F, C, h, w]; kept as bfloat16 while memory lasts.
+
+        Args:
+            compute: images [1, H, W, 3] -> maps [1, C, h, w].
+        """
         found = [self._features_of(subject, int(t), compute) for t in frames]
         return [torch.cat(maps) for maps in zip(*found)]
 
@@ -116,7 +134,7 @@ class FrameStore:
         with torch.no_grad():
             rgb = self.raw(subject, frame)[0].float() / 255
             # Rounded whether they are kept or not: what fits in memory must not change the result.
-            maps = [m.bfloat16() for m in compute(rgb.permute(2, 0, 1)[None])]
+            maps = [m.bfloat16() for m in compute(rgb[None])]
         if self._reserve(sum(m.numel() * 2 for m in maps)):
             self._features[key] = maps
         return maps

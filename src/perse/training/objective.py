@@ -16,8 +16,11 @@ from perse.training import losses
 from perse.training.combinations import Combiner
 from perse.training.config import TrainConfig
 from perse.training.density import Survey
-from perse.training.frames import FrameStore, Target
+from perse.training.frames import Box, FrameStore, Target
 from perse.training.sampling import Sampler, step_rng
+
+LEAST_WINDOW = 64
+"""Pixels a side that the perceptual network needs."""
 
 
 @dataclass
@@ -119,7 +122,7 @@ class Objective:
 
         weights, terms = self.config.weights, Terms()
         # Colours are compared where there is foreground; whatever is drawn outside of it, alpha sees.
-        box = target.box(losses.SSIM_WINDOW // 2)
+        box = target.box(losses.SSIM_WINDOW // 2) if weights.alpha > 0 else Box.whole(image)
         share = box.area / image[0, ..., 0].numel()
         near, wanted = box.of(image), box.of(target.rgb)
         terms.add("l1", weights.l1 * share, losses.l1(near, wanted))
@@ -127,7 +130,10 @@ class Objective:
         terms.add("alpha", weights.alpha, (alpha - target.alpha).abs().mean())
         every = self.config.perceptual_every
         if self._lpips is not None and step % every == 0:
-            value = self._perceptual(image, target, subject, frames, on_white)
+            if self.config.perceptual_window < 1:
+                value = share * self._perceptual_window(image, target, box, rng)
+            else:
+                value = self._perceptual(image, target, subject, frames, on_white)
             terms.add("perceptual", weights.perceptual * every, value)
         if marked is not None and layer is not None:
             own, unsure = marked.unbind(-1)
@@ -150,15 +156,30 @@ class Objective:
     def _perceptual(
         self, image: Tensor, target: Target, subject: int, frames: np.ndarray, cached: bool
     ) -> Tensor:
+        """LPIPS of whole pictures."""
+        found = self._features(image)
+        if cached:
+            wanted = self._store.features(subject, frames, self._features)
+        else:
+            with torch.no_grad():
+                wanted = self._features(target.rgb)
+        return LPIPS.distance(found, wanted).mean()
+
+    def _perceptual_window(self, image: Tensor, target: Target, box: Box, rng: np.random.Generator) -> Tensor:
+        """LPIPS of a random window; on average over windows about that of the box."""
+        height, width = image.shape[1:3]
+        side = max(LEAST_WINDOW, round(self.config.perceptual_window * max(height, width)))
+        window = box.window(side, (height, width), rng)
+        found = self._features(window.of(image))
+        with torch.no_grad():
+            wanted = self._features(window.of(target.rgb))
+        return LPIPS.distance(found, wanted).mean()
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        """Perceptual features of images [F, H, W, 3]."""
         assert self._lpips is not None
         with torch.autocast(self._device.type, torch.bfloat16, enabled=fast_bfloat16(self._device)):
-            found = self._lpips.features(image.permute(0, 3, 1, 2))
-            if cached:
-                wanted = self._store.features(subject, frames, self._lpips.features)
-            else:
-                with torch.no_grad():
-                    wanted = self._lpips.features(target.rgb.permute(0, 3, 1, 2))
-        return self._lpips.distance(found, wanted).mean()
+            return self._lpips.features(images.permute(0, 3, 1, 2))
 
     def _flame(self, model: AvatarModel, canonical: Canonical) -> Tensor:
         weights = self.config.weights
