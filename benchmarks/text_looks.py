@@ -86,8 +86,8 @@ class Case:
     """One way to make a look from words."""
 
     name: str
-    code: Callable[[str, Tensor], tuple[Tensor, float]]
-    """Category and text features [T] -> code [d] and presence."""
+    code: Callable[[str, str, Tensor], tuple[Tensor, float]]
+    """Category, prompt and text features [T] -> code [d] and presence."""
 
 
 def cases(avatar: Avatar, seed: int) -> list[Case]:
@@ -95,14 +95,16 @@ def cases(avatar: Avatar, seed: int) -> list[Case]:
     latent = avatar.model.latent
     dropped = drop_features(latent, seed)
 
-    def by_words(category: str, feature: Tensor) -> tuple[Tensor, float]:
-        code = text_code(latent, category, feature)
+    prompts = {e: a.prompt for s in avatar.subjects for e, a in zip(s.entries, s.attributes)}
+
+    def by_words(category: str, prompt: str, feature: Tensor) -> tuple[Tensor, float]:
+        code = text_code(avatar.model, category, prompt, feature, prompts)
         return code.z, code.presence
 
-    def by_network(category: str, feature: Tensor) -> tuple[Tensor, float]:
+    def by_network(category: str, _: str, feature: Tensor) -> tuple[Tensor, float]:
         return dropped.feature_code(None, feature, category), 1.0
 
-    def by_nearest(category: str, feature: Tensor) -> tuple[Tensor, float]:
+    def by_nearest(category: str, _: str, feature: Tensor) -> tuple[Tensor, float]:
         slot = torch.tensor([latent.categories.index(category)])
         rows = torch.nonzero(latent.entry_category == slot)[:, 0]
         pair = torch.cat([feature.new_zeros(latent.split[0]), feature])[None]
@@ -166,7 +168,7 @@ def measure(avatar: Avatar, learned: Dataset, heldout: Dataset, seed: int) -> di
         for k, subject in enumerate(asked):
             strip = [right[k][0]]
             for way in ways:
-                z, presence = way.code(category, subject.features[1].float())
+                z, presence = way.code(category, subject.attributes[0].prompt, subject.features[1].float())
                 look = Look(avatar.reference.codes.replaced(slot, z, presence))
                 drawn = avatar.render(look, motion.expr, motion.pose, camera)
                 strip.append(drawn[0])

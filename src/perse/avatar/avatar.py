@@ -150,8 +150,9 @@ class Avatar:
     def _spoken(self, look: Look, category: str, prompt: str) -> Look:
         """A look with one category drawn from its words alone."""
         try:
-            learned_rows(self.model.latent, category)  # before the encoder is read
-            code = text_code(self.model.latent, category, self._text_feature(prompt))
+            learned_rows(self.model, category)  # before the encoder is read
+            feature = self._text_feature(prompt)
+            code = text_code(self.model, category, prompt, feature, self._wardrobe.entry_prompts(category))
         except PerseError as error:
             known = self._wardrobe.known(category, prompt)
             raise PerseError(f'this avatar has not learned "{prompt}"; {error}. {known}') from error

@@ -101,6 +101,10 @@ class Wardrobe:
         later = (name for name, c in self._transferred.items() if c == category)
         return (*(prompt for c, prompt in self._entries if c == category), *later)
 
+    def entry_prompts(self, category: str) -> dict[int, str]:
+        """The prompt of every learned entry of a category."""
+        return {entry: prompt for (c, prompt), entry in self._entries.items() if c == category}
+
     def choose(self, attributes: Mapping[str, str | None]) -> Chosen:
         """What to put on, take off, or make from words alone.
 

@@ -85,6 +85,9 @@ class Field(Protocol):
     def evaluate(self, codes: Codes, learn_flame: bool = True) -> Canonical:
         """The canonical points of one subject. `learn_flame` False: E, P, W carry no gradient."""
 
+    def effect(self, category: str) -> Tensor:
+        """[R, d]: how far apart a category's codes a, b put its points is about ``|effect @ (a - b)|``."""
+
     def flame_targets(self, canonical: Canonical) -> list[Binding]:
         """The head's own E, P, W that Eq. 31 pulls towards, run by run. Only known while training."""
 

@@ -112,7 +112,7 @@ class BasisField(nn.Module):
 
     def __init__(self, config: FieldConfig, layout: Layout, slots: tuple[str, ...], latent_dim: int) -> None:
         super().__init__()
-        self.config, self.layout, self.slots = config, layout, slots
+        self.config, self.layout, self.slots, self.latent_dim = config, layout, slots, latent_dim
         rank = config.rank
         # ModuleDicts, typed above as the mappings they are.
         spoken = {*layout.layers, *layout.actions, *(other for _, other in layout.yields)}
@@ -236,6 +236,15 @@ class BasisField(nn.Module):
     def _binding(self, layer: PointLayer, learn: bool) -> Binding:
         E, P, W = detach_unless(learn, layer.E, layer.P, layer.W)
         return Binding(E, P, normalize_weights(W) if learn else W)
+
+    def effect(self, category: str) -> Tensor:
+        """[K, d] coefficients of a code, on axes along which the category's values move by one."""
+        owners = [part[category] for part in (self.layers, self.actions) if category in part]
+        if not owners:
+            return torch.eye(self.latent_dim, device=self.base.points.device)
+        flat = torch.cat([owner.directions.flatten(1) for owner in owners], 1)
+        sizes, axes = torch.linalg.eigh(flat @ flat.T)
+        return sizes.clamp_min(0).sqrt()[:, None] * axes.T @ self.coefficients[category].weight
 
     # ---- learning ---------------------------------------------------------------------------------------
 

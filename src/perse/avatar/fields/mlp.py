@@ -46,6 +46,7 @@ class MlpField(nn.Module):
     def __init__(self, config: FieldConfig, layout: Layout, slots: tuple[str, ...], latent_dim: int) -> None:
         super().__init__()
         self.config, self.layout = config, Layout(layout.base + sum(layout.layers.values()))
+        self.latent_dim = latent_dim
         n, z = self.layout.base, len(slots) * latent_dim
         inputs = 3 * (1 + 2 * config.frequencies)
         self.points = empty(n, 3)  # x_gc, Eq. 17
@@ -120,6 +121,10 @@ class MlpField(nn.Module):
             z=z,
             layers={"base": slice(0, n)},
         )
+
+    def effect(self, category: str) -> Tensor:
+        """[d, d]: every number of a code counts alike."""
+        return torch.eye(self.latent_dim, device=self.points.device)
 
     def flame_targets(self, canonical: Canonical) -> list[Binding]:
         """E, P, W of the nearest head surface."""
