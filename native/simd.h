@@ -92,5 +92,13 @@ PERSE_INLINE Float log2(Float x) {
 
 PERSE_INLINE Float clamp(Float x, Float low, Float high) { return min(max(x, low), high); }
 
+#if !defined(PERSE_USE_AVX512)
+PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
+  int count = 0;
+  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
+  return count;
+}
+#endif
+
 }  // namespace PERSE_ISA
 }  // namespace perse

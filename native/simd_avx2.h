@@ -113,11 +113,5 @@ PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(out), _mm256_sub_epi32(below_end, below_first));
 }
 
-PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
-  int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
-  return count;
-}
-
 }  // namespace PERSE_ISA
 }  // namespace perse

@@ -32,7 +32,6 @@ PERSE_INLINE Mask operator==(Float a, Float b) { return {a.v == b.v}; }
 PERSE_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
 
 PERSE_INLINE Float select(Mask m, Float a, Float b) { return as_float((m.v & as_int(a.v)) | (~m.v & as_int(b.v))); }
-PERSE_INLINE bool any(Mask m) { return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) {
   const IntVector weighted = m.v & IntVector{1, 2, 4, 8};
   return static_cast<uint32_t>(weighted[0] | weighted[1] | weighted[2] | weighted[3]);
@@ -49,13 +48,6 @@ PERSE_INLINE void store_any(float* p, Float x) { memcpy(p, &x.v, sizeof(x.v)); }
 PERSE_INLINE Float load_short(const int16_t* p) {
   return __builtin_convertvector((IntVector{p[0], p[1], p[2], p[3]}), FloatVector);
 }
-PERSE_INLINE Float load_column(const float* p) { return load(p); }
-template <typename Row>
-PERSE_INLINE Float load_each(const Row* const* rows, int first) {
-  return load(reinterpret_cast<const float*>(rows[0]) + first);
-}
-PERSE_INLINE Float load_patch(const float* p, int) { return load(p); }
-PERSE_INLINE void store_patch(float* p, int, Float x) { store(p, x); }
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return a.v[k];
@@ -76,12 +68,6 @@ PERSE_INLINE Mask mask_of(uint32_t bits) {
   const IntVector lane = {1, 2, 4, 8}, all = {};
   return {((all + static_cast<int32_t>(bits)) & lane) == lane};
 }
-PERSE_INLINE Float exp2(Float x) {
-  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
-  Float p = kExp2Half[5];
-  for (int k = 4; k >= 0; --k) p = kExp2Half[k] + f * p;
-  return scale_by_power(p, n);
-}
 PERSE_INLINE float sum(Float a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 
 template <int row_size>
@@ -89,15 +75,7 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
   for (int k = 0; k < row_size; ++k) destination[k] += sum(values[k]);
 }
 
-PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
-  for (int i = 0; i < Float::width; ++i) out[i] = (1u << static_cast<int>(end.v[i])) - (1u << static_cast<int>(first.v[i]));
-}
-
-PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
-  int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
-  return count;
-}
-
 }  // namespace PERSE_ISA
 }  // namespace perse
+
+#include "simd_four.h"

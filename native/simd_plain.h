@@ -31,7 +31,6 @@ PERSE_DEFINE(Mask, operator>(Float a, Float b), a.v[i] > b.v[i] ? -1 : 0)
 PERSE_DEFINE(Mask, operator==(Float a, Float b), a.v[i] == b.v[i] ? -1 : 0)
 PERSE_DEFINE(Mask, operator&(Mask a, Mask b), a.v[i] & b.v[i])
 PERSE_DEFINE(Float, load(const float* p), p[i])
-PERSE_DEFINE(Float, load_column(const float* p), p[i])
 PERSE_DEFINE(Float, min(Float a, Float b), a.v[i] < b.v[i] ? a.v[i] : b.v[i])
 PERSE_DEFINE(Float, max(Float a, Float b), a.v[i] > b.v[i] ? a.v[i] : b.v[i])
 PERSE_DEFINE(Float, sqrt(Float a), sqrtf(a.v[i]))
@@ -43,12 +42,6 @@ PERSE_DEFINE(Mask, mask_of(uint32_t bits), (bits >> i) & 1u ? -1 : 0)
 #undef PERSE_DEFINE
 
 PERSE_INLINE void store(float* p, Float x) { PERSE_EACH_LANE p[i] = x.v[i]; }
-template <typename Row>
-PERSE_INLINE Float load_each(const Row* const* rows, int first) {
-  return load(reinterpret_cast<const float*>(rows[0]) + first);
-}
-PERSE_INLINE Float load_patch(const float* p, int) { return load(p); }
-PERSE_INLINE void store_patch(float* p, int, Float x) { store(p, x); }
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return a.v[k];
@@ -60,7 +53,6 @@ PERSE_INLINE Float load_short(const int16_t* p) {
   PERSE_EACH_LANE r.v[i] = static_cast<float>(p[i]);
   return r;
 }
-PERSE_INLINE bool any(Mask m) { return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) {
   uint32_t set = 0;
   PERSE_EACH_LANE set |= (m.v[i] ? 1u : 0u) << i;
@@ -88,28 +80,13 @@ PERSE_INLINE Float scale_by_power(Float a, Float n) {
   return r;
 }
 
-PERSE_INLINE Float exp2(Float x) {
-  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
-  Float p = kExp2Half[5];
-  for (int k = 4; k >= 0; --k) p = kExp2Half[k] + f * p;
-  return scale_by_power(p, n);
-}
-
 template <int row_size>
 PERSE_INLINE void add_sums(const Float* values, float* destination) {
   for (int k = 0; k < row_size; ++k) destination[k] += sum(values[k]);
-}
-
-PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
-  for (int i = 0; i < Float::width; ++i) out[i] = (1u << static_cast<int>(end.v[i])) - (1u << static_cast<int>(first.v[i]));
-}
-
-PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
-  int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
-  return count;
 }
 #undef PERSE_EACH_LANE
 
 }  // namespace PERSE_ISA
 }  // namespace perse
+
+#include "simd_four.h"

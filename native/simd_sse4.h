@@ -34,13 +34,6 @@ PERSE_INLINE void store_any(float* p, Float x) { _mm_storeu_ps(p, x.v); }
 PERSE_INLINE Float load_short(const int16_t* p) {
   return _mm_cvtepi32_ps(_mm_cvtepi16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-PERSE_INLINE Float load_column(const float* p) { return _mm_load_ps(p); }
-template <typename Row>
-PERSE_INLINE Float load_each(const Row* const* rows, int first) {
-  return _mm_load_ps(reinterpret_cast<const float*>(rows[0]) + first);
-}
-PERSE_INLINE Float load_patch(const float* p, int) { return load(p); }
-PERSE_INLINE void store_patch(float* p, int, Float x) { store(p, x); }
 template <int k>
 PERSE_INLINE Float spread(Float a) {
   return _mm_shuffle_ps(a.v, a.v, k * 0x55);
@@ -60,18 +53,10 @@ PERSE_INLINE Float reciprocal(Float a) {
   return r * (2.f - a * r);
 }
 PERSE_INLINE Float select(Mask m, Float a, Float b) { return _mm_blendv_ps(b.v, a.v, m.v); }
-PERSE_INLINE bool any(Mask m) { return _mm_movemask_ps(m.v) != 0; }
 PERSE_INLINE uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm_movemask_ps(m.v)); }
 PERSE_INLINE Mask mask_of(uint32_t bits) {
   const __m128i lane = _mm_setr_epi32(1, 2, 4, 8);
   return {_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lane), lane))};
-}
-
-PERSE_INLINE Float exp2(Float x) {
-  Float n = round(x), f = x - n;  // f in [-0.5, 0.5]
-  Float p = kExp2Half[5];
-  for (int k = 4; k >= 0; --k) p = kExp2Half[k] + f * p;
-  return scale_by_power(p, n);
 }
 
 PERSE_INLINE float sum(Float a) {
@@ -89,18 +74,7 @@ PERSE_INLINE void add_sums(const Float* values, float* destination) {
   }
 }
 
-PERSE_INLINE void bit_ranges(Float first, Float end, uint32_t* out) {
-  alignas(16) float firsts[4], ends[4];
-  store(firsts, first);
-  store(ends, end);
-  for (int i = 0; i < Float::width; ++i) out[i] = (1u << static_cast<int>(ends[i])) - (1u << static_cast<int>(firsts[i]));
-}
-
-PERSE_INLINE int append_set_bits(uint64_t set, uint32_t base, uint32_t* out) {
-  int count = 0;
-  for (; set; set &= set - 1) out[count++] = base + static_cast<uint32_t>(lowest_bit(set));
-  return count;
-}
-
 }  // namespace PERSE_ISA
 }  // namespace perse
+
+#include "simd_four.h"
