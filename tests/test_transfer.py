@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from perse.avatar import Avatar, LowRankAdapter, PointAdapter, delete_adapter, save_adapter
+from perse.cli import main
 from perse.dataset import Dataset
 from perse.errors import PerseError
 from perse.training import TransferConfig, train, transfer
@@ -207,3 +208,30 @@ def _head():
     from perse.head import open_head
 
     return open_head()
+
+
+def test_the_command_says_what_is_wrong_and_removes(
+    avatar: Avatar, adapter: PointAdapter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every mistake at the command line must end in a message; removing must leave other looks and the avatar."""
+    build = tmp_path / "build"
+    photo = tmp_path / "friend.jpg"
+
+    def says(*arguments: str) -> str:
+        assert main(["transfer", str(build), *arguments]) == 2
+        return capsys.readouterr().err
+
+    assert "no finished build" in says(str(photo), "--category", "hair")
+    folder = avatar.save(build / "avatar")
+    save_adapter(adapter, avatar.model, folder)
+    (build / "transfers" / "anna-s-long-hair").mkdir(parents=True)
+    assert "what to take" in says()
+    assert "there is no photo" in says(str(photo), "--category", "hair")
+    photo.write_bytes(b"not looked at")
+    assert "already" not in says(str(photo), "--category", "teeth")
+    assert "--remove it first" in says(str(photo), "--category", "hair", "--name", NAME)
+    assert "either a photo or --remove" in says(str(photo), "--remove", NAME)
+    assert "no look called" in says("--remove", "another")
+    assert main(["transfer", str(build), "--remove", NAME]) == 0
+    assert Avatar.load(folder).transferred == {}
+    assert not (build / "transfers" / "anna-s-long-hair").exists()
