@@ -15,6 +15,7 @@ from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
 from perse.avatar.fields import FieldConfig, Layout, Moved
 from perse.avatar.latent import LatentConfig, LatentSpace
+from perse.avatar.linear import LinearField, linear_field
 from perse.avatar.model import AvatarModel, ModelConfig
 from perse.avatar.posing import Canonical, pose_canonical
 from perse.avatar.start import Start
@@ -33,6 +34,7 @@ __all__ = [
     "LatentSpace",
     "Layout",
     "LearnedSubject",
+    "LinearField",
     "Look",
     "LowRankAdapter",
     "ModelConfig",
@@ -44,6 +46,7 @@ __all__ = [
     "delete_adapter",
     "fingerprint",
     "folder_name",
+    "linear_field",
     "make_adapter",
     "pose_canonical",
     "save_adapter",

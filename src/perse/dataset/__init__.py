@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from perse.dataset.guidance import Guidance, guidance_frames, head_guidance
     from perse.dataset.motion import default_motion
     from perse.dataset.reader import Dataset, Subject
+    from perse.dataset.vhap import TrackedVideo, read_tracked_video, write_tracked_video
     from perse.dataset.vocabulary import Vocabulary, demo_attributes
     from perse.dataset.writer import DatasetWriter, SubjectWriter
 
@@ -57,6 +58,7 @@ __all__ = [
     "Subject",
     "SubjectPoints",
     "SubjectWriter",
+    "TrackedVideo",
     "Vocabulary",
     "camera_from_json",
     "camera_to_json",
@@ -71,8 +73,10 @@ __all__ = [
     "load_maker",
     "maker_names",
     "motion_coverage",
+    "read_tracked_video",
     "register_maker",
     "to_uint8",
+    "write_tracked_video",
 ]
 
 _LAZY = {
@@ -81,12 +85,15 @@ _LAZY = {
     "Guidance": "guidance",
     "Subject": "reader",
     "SubjectWriter": "writer",
+    "TrackedVideo": "vhap",
     "Vocabulary": "vocabulary",
     "motion_coverage": "coverage",
     "default_motion": "motion",
     "demo_attributes": "vocabulary",
     "guidance_frames": "guidance",
     "head_guidance": "guidance",
+    "read_tracked_video": "vhap",
+    "write_tracked_video": "vhap",
 }
 
 

@@ -3,8 +3,18 @@
 from perse.splat.camera import Camera
 from perse.splat.gaussians import Gaussians
 from perse.splat.options import RenderOptions
-from perse.splat.ply import load_ply, save_ply
+from perse.splat.ply import load_ply, load_ply_properties, save_ply
 from perse.splat.rasterize import rasterize
 from perse.splat.rendering import Rendering, render
 
-__all__ = ["Camera", "Gaussians", "RenderOptions", "Rendering", "load_ply", "rasterize", "render", "save_ply"]
+__all__ = [
+    "Camera",
+    "Gaussians",
+    "RenderOptions",
+    "Rendering",
+    "load_ply",
+    "load_ply_properties",
+    "rasterize",
+    "render",
+    "save_ply",
+]

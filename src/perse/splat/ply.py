@@ -8,6 +8,7 @@ files are turned by 180 degrees about x on the way out and on the way in.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,12 +38,18 @@ BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 def save_ply(
-    path: str | os.PathLike[str], gaussians: Gaussians, *, sh_degree: int = 0, y_down: bool = True
+    path: str | os.PathLike[str],
+    gaussians: Gaussians,
+    *,
+    sh_degree: int = 0,
+    y_down: bool = True,
+    extra: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write unbatched Gaussians to `path`; the file appears whole or not at all.
 
     `sh_degree` 1 to 3 adds zero coefficients for readers that insist on them. `y_down` turns the set as viewers
-    expect; pass False to keep PERSE's frame. Opacities are kept 1e-6 away from 0 and 1.
+    expect; pass False to keep PERSE's frame. Opacities are kept 1e-6 away from 0 and 1. `extra` adds properties by
+    name, [N] each, kept as float32.
     """
     if gaussians.means.dim() != 2:
         raise ValueError(f"save_ply writes one set [N, ...], not a batch {list(gaussians.means.shape)}")
@@ -60,6 +67,7 @@ def save_ply(
         "opacity": torch.logit(stored.opacities, eps=OPACITY_MARGIN),
         **_numbered("scale", stored.scales.clamp(min=SMALLEST_SCALE).log()),
         **_numbered("rot", torch.nn.functional.normalize(quats, dim=-1)),
+        **{name: values.detach().cpu().float() for name, values in (extra or {}).items()},
     }
     table = torch.stack(list(columns.values()), dim=-1).numpy().astype("<f4")  # [N, columns]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
@@ -75,17 +83,7 @@ def load_ply(path: str | os.PathLike[str], *, y_down: bool = True) -> Gaussians:
     as in `save_ply`. Raises PerseError for anything that is not a whole, finite file of this layout.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            record, count = _read_header(file, path)
-            size = os.fstat(file.fileno()).st_size - file.tell()
-            if size < count * record.itemsize:
-                raise PerseError(
-                    f"{path}: cut short: {count} Gaussians need {count * record.itemsize} bytes, {size} are there"
-                )
-            table = np.frombuffer(file.read(count * record.itemsize), dtype=record)
-    except OSError as error:
-        raise PerseError(f"{path}: cannot be read ({error.strerror})") from error
+    table = _read_table(path)
 
     def columns(*names: str) -> torch.Tensor:
         return torch.from_numpy(np.stack([table[name].astype(np.float32) for name in names], axis=-1))
@@ -104,6 +102,31 @@ def load_ply(path: str | os.PathLike[str], *, y_down: bool = True) -> Gaussians:
         if not torch.isfinite(getattr(gaussians, name)).all():
             raise PerseError(f"{path}: holds values of {name} that are not finite numbers")
     return gaussians
+
+
+def load_ply_properties(path: str | os.PathLike[str], *names: str) -> torch.Tensor:
+    """Further properties of a 3DGS .ply file: [N, names] float32. PerseError if the file has no such property."""
+    path = Path(path)
+    table = _read_table(path)
+    missing = [name for name in names if name not in (table.dtype.names or ())]
+    if missing:
+        raise PerseError(f"{path}: the properties {', '.join(missing)} are missing")
+    return torch.from_numpy(np.stack([table[name].astype(np.float32) for name in names], axis=-1))
+
+
+def _read_table(path: Path) -> np.ndarray:
+    """All records; PerseError for anything that is not a whole file of this layout."""
+    try:
+        with path.open("rb") as file:
+            record, count = _read_header(file, path)
+            size = os.fstat(file.fileno()).st_size - file.tell()
+            if size < count * record.itemsize:
+                raise PerseError(
+                    f"{path}: cut short: {count} Gaussians need {count * record.itemsize} bytes, {size} are there"
+                )
+            return np.frombuffer(file.read(count * record.itemsize), dtype=record)
+    except OSError as error:
+        raise PerseError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _turned(means: torch.Tensor, quats: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -185,7 +185,7 @@ class BasisField(nn.Module):
             opacity=value[:, OPACITY][:, 0],
             colors=value[:, COLOR],
             presence=torch.cat(shown),
-            bindings=[self._binding(layer, learn_flame) for _, layer in live],
+            bindings=[self.binding(layer, learn_flame) for _, layer in live],
             pose_code=_joined([layer.pose_code for _, layer in live]),
             labels=torch.cat([self._base_labels(there), *(layer.labels for _, layer in live[1:])]),
             layers=layer_slices([(name, len(layer.points)) for name, layer in live]),
@@ -233,7 +233,8 @@ class BasisField(nn.Module):
                 values = torch.cat([values[:, OPACITY] + change[:, None], values[:, 1:]], 1)
         return values
 
-    def _binding(self, layer: PointLayer, learn: bool) -> Binding:
+    def binding(self, layer: PointLayer, learn: bool = True) -> Binding:
+        """E, P and W of a layer as they are used: the rows of learned W sum to 1."""
         E, P, W = detach_unless(learn, layer.E, layer.P, layer.W)
         return Binding(E, P, normalize_weights(W) if learn else W)
 

@@ -1,0 +1,140 @@
+"""A basis field as plain arrays: everything that a player without networks needs to blend looks (docs/avatar.md).
+
+The values of a layer's points are ``own + coefficients @ directions``, and the coefficients of a category are linear in
+its code. So a look is a handful of numbers a category, and a blend of looks is a blend of those numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from perse.avatar.codes import Codes
+from perse.avatar.fields.basis import SEPARATOR, BasisField, PointLayer
+from perse.dataset import ABSENTABLE
+from perse.errors import PerseError
+from perse.head import Binding
+
+if TYPE_CHECKING:
+    from perse.avatar.avatar import Avatar
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """The points of one category, or of the base, which has no directions (K = 0)."""
+
+    name: str
+    """The category, or "base"."""
+    points: Tensor
+    """[n, 3] metres, to which the offset of a value is added."""
+    own: Tensor
+    """[n, 14] values before any code speaks: opacity logit, log scale, quaternion, colour logits, offset in metres."""
+    directions: Tensor
+    """[K, n, 14]"""
+    binding: Binding
+    """E [n, 3, 50], P [n, 3, 36], W [n, 5]; rows of W sum to 1."""
+    pose_code: Tensor
+    """[n, P] what MLP_pose reads; P may be 0."""
+
+
+@dataclass(frozen=True)
+class LinearAction:
+    """What a category adds to values of base points: ``(shift + coefficients @ directions)``, times its presence if
+
+    the part can be absent.
+    """
+
+    category: str
+    index: Tensor
+    """[n] int64 base points."""
+    shift: Tensor
+    """[n, 14]"""
+    directions: Tensor
+    """[K, n, 14]"""
+    by_presence: bool
+    """Whether the change is multiplied by the category's presence."""
+
+
+@dataclass(frozen=True)
+class LinearYield:
+    """What another category adds to the opacity logits of a layer, times the other's presence."""
+
+    layer: str
+    other: str
+    shift: Tensor
+    """[n]"""
+    directions: Tensor
+    """[K, n]"""
+
+
+@dataclass(frozen=True)
+class LinearField:
+    """All of a basis field."""
+
+    layers: tuple[LinearLayer, ...]
+    """The base first."""
+    actions: tuple[LinearAction, ...]
+    yields: tuple[LinearYield, ...]
+    maps: dict[str, Tensor]
+    """[K, d] coefficients out of a category's code, of every category that changes anything."""
+    slots: tuple[str, ...]
+    """Names of the rows of a code."""
+
+    def coefficients(self, codes: Codes, category: str) -> Tensor:
+        """[K] of one category."""
+        return self.maps[category] @ codes.z[self.slots.index(category)]
+
+
+@torch.no_grad()
+def linear_field(avatar: Avatar) -> LinearField:
+    """The arrays of an avatar, on the CPU.
+
+    Raises:
+        PerseError: its field is no basis field: the paper's networks have no such arrays.
+    """
+    field = avatar.model.field
+    if not isinstance(field, BasisField):
+        raise PerseError(
+            "this avatar has the paper's mlp field, whose looks are networks and cannot be blended outside of PERSE; "
+            "export looks one by one (--format ply), or train with the basis field"
+        )
+    steps = field.steps
+    return LinearField(
+        layers=(
+            _layer(field, "base", field.base, None),
+            *(
+                _layer(field, name, layer, layer.directions * steps)
+                for name, layer in field.layers.items()
+            ),
+        ),
+        actions=tuple(
+            LinearAction(
+                name, a.index.cpu(), (a.shift * steps).cpu(), (a.directions * steps).cpu(), name in ABSENTABLE
+            )
+            for name, a in field.actions.items()
+        ),
+        yields=tuple(
+            LinearYield(*pair.split(SEPARATOR), module.shift.cpu(), module.directions.cpu())
+            for pair, module in field.yields.items()
+        ),
+        maps={name: linear.weight.cpu() for name, linear in field.coefficients.items()},
+        slots=field.slots,
+    )
+
+
+def _layer(field: BasisField, name: str, layer: PointLayer, directions: Tensor | None) -> LinearLayer:
+    n = len(layer.points)
+    code = layer.pose_code if layer.pose_code is not None else layer.points.new_zeros(n, 0)
+    own = layer.own_values()
+    E, P, W = field.binding(layer)
+    return LinearLayer(
+        name=name,
+        points=layer.points.cpu(),
+        own=own.cpu(),
+        directions=own.new_zeros(0, *own.shape).cpu() if directions is None else directions.cpu(),
+        binding=Binding(E.cpu(), P.cpu(), W.cpu()),
+        pose_code=code.cpu(),
+    )

@@ -1,0 +1,207 @@
+/** An avatar out of its container, and the values of its points for any blend of looks. */
+
+import type { Container } from "./container";
+import { type Option, type Worn } from "./looks";
+
+export interface Header {
+  title: string;
+  camera: { viewmat: number[][]; K: number[][]; width: number; height: number };
+  joints: number[];
+  rest: { expr: number[]; pose: number[] };
+  layers: { name: string; count: number }[];
+  looks: {
+    categories: Record<string, { absentable: boolean; options: Option[] }>;
+    actions: { category: string; byPresence: boolean }[];
+    yields: { layer: string; other: string }[];
+  };
+  face: { names: string[]; expr: number[][]; pose: number[][] };
+  columns: { rank: number };
+  network?: { inputs: number; widths: number[]; bounds: number[] };
+  idle: { fps: number };
+}
+
+export type Outfit = Record<string, Worn>;
+
+/** Values of a point: opacity logit, log scale (3), quaternion (4), colour logits (3), offset in metres (3). */
+const VALUES = 14;
+const OWN = 11;
+export const TEXTURE_WIDTH = 256;
+
+interface Layer {
+  name: string;
+  start: number;
+  count: number;
+  points: Float32Array;
+  own: Float32Array;
+  directions: Float32Array | null;
+}
+
+interface Action {
+  category: string;
+  byPresence: boolean;
+  index: Uint32Array;
+  shift: Float32Array;
+  directions: Float32Array;
+}
+
+interface Yield {
+  layer: string;
+  other: string;
+  shift: Float32Array;
+  directions: Float32Array;
+}
+
+/** What the renderer reads of every point, four numbers each, in rows of TEXTURE_WIDTH points. */
+export interface PointTables {
+  /** Position in metres, opacity logit. */
+  means: Float32Array;
+  /** Quaternion wxyz of unit length. */
+  quats: Float32Array;
+  /** Log scales, presence. */
+  scales: Float32Array;
+  /** Colour logits. */
+  colors: Float32Array;
+}
+
+export class Avatar {
+  readonly header: Header;
+  readonly count: number;
+  readonly rows: number;
+  readonly tables: PointTables;
+  private readonly layers: Layer[];
+  private readonly actions: Action[];
+  private readonly yields: Yield[];
+  private worn: Outfit = {};
+
+  constructor(readonly container: Container<Header>) {
+    const header = (this.header = container.header);
+    let start = 0;
+    this.layers = header.layers.map(({ name, count }) => {
+      const layer: Layer = {
+        name,
+        start,
+        count,
+        points: container.columns(`${name}.points`),
+        own: container.columns(`${name}.own`),
+        directions: container.has(`${name}.directions`) ? container.columns(`${name}.directions`) : null,
+      };
+      start += count;
+      return layer;
+    });
+    this.actions = header.looks.actions.map((action, k) => ({
+      ...action,
+      index: container.indices(`action.${k}.index`),
+      shift: container.columns(`action.${k}.shift`),
+      directions: container.columns(`action.${k}.directions`),
+    }));
+    this.yields = header.looks.yields.map((pair, k) => ({
+      ...pair,
+      shift: container.columns(`yield.${k}.shift`),
+      directions: container.columns(`yield.${k}.directions`),
+    }));
+    this.count = start;
+    this.rows = Math.max(1, Math.ceil(this.count / TEXTURE_WIDTH));
+    const table = (): Float32Array => new Float32Array(4 * TEXTURE_WIDTH * this.rows);
+    this.tables = { means: table(), quats: table(), scales: table(), colors: table() };
+  }
+
+  /** Columns [n, columns] of all layers, one after the other, as rows of four numbers. */
+  gather(name: string): Float32Array {
+    const out = new Float32Array(4 * TEXTURE_WIDTH * this.rows);
+    for (const layer of this.layers) {
+      const values = this.container.columns(`${layer.name}.${name}`);
+      const columns = Math.min(4, layer.count ? values.length / layer.count : 0);
+      for (let c = 0; c < columns; c++)
+        for (let i = 0; i < layer.count; i++) out[4 * (layer.start + i) + c] = values[c * layer.count + i];
+    }
+    return out;
+  }
+
+  /** Put a look on: rows [first, end) of the tables changed, or null where nothing did. */
+  wear(outfit: Outfit): { first: number; end: number } | null {
+    const changed = new Set<string>();
+    for (const [category, worn] of Object.entries(outfit)) {
+      const before = this.worn[category] as Worn | undefined;
+      if (!before || !same(before, worn)) changed.add(category);
+    }
+    const stale = new Set(this.layers.filter((layer) => changed.has(layer.name)).map((layer) => layer.name));
+    if (!("base" in this.worn) || this.actions.some((a) => changed.has(a.category))) stale.add("base");
+    for (const pair of this.yields) if (changed.has(pair.other)) stale.add(pair.layer);
+    this.worn = { ...outfit, base: { coefficients: [], presence: 1 } };
+    let first = Infinity;
+    let end = 0;
+    for (const layer of this.layers) {
+      if (!stale.has(layer.name)) continue;
+      this.evaluate(layer);
+      first = Math.min(first, Math.floor(layer.start / TEXTURE_WIDTH));
+      end = Math.max(end, Math.ceil((layer.start + layer.count) / TEXTURE_WIDTH));
+    }
+    return end > 0 ? { first, end } : null;
+  }
+
+  private evaluate(layer: Layer): void {
+    const { count, start } = layer;
+    const { means, quats, scales, colors } = this.tables;
+    const worn = this.worn[layer.name];
+    if (worn.presence <= 0) {
+      for (let i = start; i < start + count; i++) scales[4 * i + 3] = 0;
+      return;
+    }
+    const values = new Float32Array(VALUES * count);
+    values.set(layer.own.subarray(0, OWN * count));
+    if (layer.directions) along(values, layer.directions, worn.coefficients, VALUES * count);
+    if (layer.name === "base") for (const action of this.actions) this.act(values, count, action);
+    for (const pair of this.yields) if (pair.layer === layer.name) this.giveWay(values, pair);
+    for (let i = 0; i < count; i++) {
+      const to = 4 * (start + i);
+      const qw = values[4 * count + i];
+      const qx = values[5 * count + i];
+      const qy = values[6 * count + i];
+      const qz = values[7 * count + i];
+      const length = Math.hypot(qw, qx, qy, qz) || 1;
+      quats[to] = qw / length;
+      quats[to + 1] = qx / length;
+      quats[to + 2] = qy / length;
+      quats[to + 3] = qz / length;
+      for (let c = 0; c < 3; c++) {
+        means[to + c] = layer.points[c * count + i] + values[(11 + c) * count + i];
+        scales[to + c] = values[(1 + c) * count + i];
+        colors[to + c] = values[(8 + c) * count + i];
+      }
+      means[to + 3] = values[i];
+      scales[to + 3] = worn.presence;
+    }
+  }
+
+  private act(values: Float32Array, count: number, action: Action): void {
+    const { coefficients, presence } = this.worn[action.category];
+    const factor = action.byPresence ? presence : 1;
+    if (factor <= 0) return;
+    const n = action.index.length;
+    const change = action.shift.slice();
+    along(change, action.directions, coefficients, VALUES * n);
+    for (let c = 0; c < VALUES; c++)
+      for (let i = 0; i < n; i++) values[c * count + action.index[i]] += factor * change[c * n + i];
+  }
+
+  private giveWay(values: Float32Array, pair: Yield): void {
+    const { coefficients, presence } = this.worn[pair.other];
+    if (presence <= 0) return;
+    const change = pair.shift.slice();
+    along(change, pair.directions, coefficients, change.length);
+    for (let i = 0; i < change.length; i++) values[i] += presence * change[i];
+  }
+}
+
+/** values += coefficients @ directions, where a direction has `size` numbers. */
+function along(values: Float32Array, directions: Float32Array, coefficients: readonly number[], size: number): void {
+  coefficients.forEach((coefficient, k) => {
+    if (coefficient === 0) return;
+    const from = k * size;
+    for (let i = 0; i < size; i++) values[i] += coefficient * directions[from + i];
+  });
+}
+
+function same(a: Worn, b: Worn): boolean {
+  return a.presence === b.presence && a.coefficients.every((value, k) => value === b.coefficients[k]);
+}

@@ -1,0 +1,353 @@
+/** WebGL2: poses all points once a frame, sorts them by depth, blends them far to near in 16-bit floats. */
+
+import { type Avatar, TEXTURE_WIDTH } from "./avatar";
+import type { View } from "./camera";
+import type { Frame } from "./motion";
+import { DRAW_FRAGMENT, DRAW_VERTEX, FULL_SCREEN, packNetwork, poseSource, RESOLVE } from "./shaders";
+import { Sorter } from "./sort";
+
+export interface Backdrop {
+  /** sRGB in [0, 1]. */
+  inner: [number, number, number];
+  outer: [number, number, number];
+  /** Rows from above between which the bust fades out. */
+  fade: [number, number];
+}
+
+const INPUTS = ["means", "quats", "scales", "colors", "weights", "codes"] as const;
+const OUTPUTS = ["placed", "spread", "painted"] as const;
+const COLUMNS_UNIT = INPUTS.length;
+
+interface Program {
+  program: WebGLProgram;
+  at: (name: string) => WebGLUniformLocation | null;
+}
+
+export class Renderer {
+  private readonly gl: WebGL2RenderingContext;
+  private readonly poseProgram: Program;
+  private readonly drawProgram: Program;
+  private readonly resolveProgram: Program;
+  private readonly inputs: Record<string, WebGLTexture> = {};
+  private readonly outputs: WebGLTexture[] = [];
+  private readonly posed: WebGLFramebuffer;
+  private readonly picture: WebGLTexture;
+  private readonly painted: WebGLFramebuffer;
+  private readonly empty: WebGLVertexArrayObject;
+  private readonly quads: WebGLVertexArrayObject;
+  private readonly order: WebGLBuffer;
+  private readonly readback: WebGLBuffer;
+  private readonly sorter: Sorter;
+  private readonly steps: Float32Array;
+  private readonly halves: boolean;
+  private pictureSize: [number, number] = [0, 0];
+  private fence: WebGLSync | null = null;
+  private drawn = 0;
+
+  constructor(
+    private readonly canvas: HTMLCanvasElement,
+    private readonly avatar: Avatar,
+  ) {
+    const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, powerPreference: "high-performance" });
+    if (!gl) throw new Error("this browser has no WebGL2, which drawing needs");
+    this.gl = gl;
+    const renderable = gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float");
+    this.halves = renderable !== null;
+    const { header, rows, count } = avatar;
+    this.poseProgram = compile(gl, FULL_SCREEN, poseSource(header));
+    this.drawProgram = compile(gl, DRAW_VERTEX, DRAW_FRAGMENT);
+    this.resolveProgram = compile(gl, FULL_SCREEN, RESOLVE);
+    for (const name of INPUTS) this.inputs[name] = texture(gl);
+    for (const name of ["means", "quats", "scales", "colors"] as const) this.upload(name, avatar.tables[name], 0, rows);
+    this.upload("weights", avatar.gather("weights"), 0, rows);
+    this.upload("codes", codes(avatar), 0, rows);
+    this.steps = this.uploadColumns();
+    if (header.network) this.uploadNetwork();
+    this.posed = gl.createFramebuffer();
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
+    OUTPUTS.forEach((_, k) => {
+      const target = texture(gl);
+      gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, TEXTURE_WIDTH, rows);
+      gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0 + k, gl.TEXTURE_2D, target, 0);
+      this.outputs.push(target);
+    });
+    gl.drawBuffers(OUTPUTS.map((_, k) => gl.COLOR_ATTACHMENT0 + k));
+    this.picture = texture(gl);
+    this.painted = gl.createFramebuffer();
+    this.empty = gl.createVertexArray();
+    this.quads = gl.createVertexArray();
+    this.order = gl.createBuffer();
+    gl.bindVertexArray(this.quads);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
+    const point = gl.getAttribLocation(this.drawProgram.program, "point");
+    gl.enableVertexAttribArray(point);
+    gl.vertexAttribIPointer(point, 1, gl.UNSIGNED_INT, 0, 0);
+    gl.vertexAttribDivisor(point, 1);
+    this.readback = gl.createBuffer();
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, this.readback);
+    gl.bufferData(gl.PIXEL_PACK_BUFFER, 16 * TEXTURE_WIDTH * rows, gl.STREAM_READ);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    this.sorter = new Sorter(count, TEXTURE_WIDTH * rows);
+    for (const program of [this.poseProgram, this.drawProgram, this.resolveProgram]) this.bindUnits(program);
+  }
+
+  /** Points drawn in the last frame. */
+  get visible(): number {
+    return this.drawn;
+  }
+
+  /** Take over rows of the avatar's tables that a change of looks rewrote. */
+  update(changed: { first: number; end: number }): void {
+    for (const name of ["means", "quats", "scales", "colors"] as const)
+      this.upload(name, this.avatar.tables[name], changed.first, changed.end);
+  }
+
+  /**
+   * Pose and draw into the canvas, whose size is [width, height] times 1 / share.
+   * The order of points is that of the frame before unless `exact`, which waits for the GPU.
+   * Returns whether the order belongs to an earlier frame than this.
+   */
+  draw(frame: Frame, view: View, backdrop: Backdrop, size: [number, number], exact: boolean): boolean {
+    this.pose(frame, view, size);
+    if (exact) {
+      this.request();
+      this.collect();
+    } else {
+      if (this.fence && this.gl.clientWaitSync(this.fence, 0, 0) !== this.gl.TIMEOUT_EXPIRED) this.collect();
+      if (!this.fence) this.request();
+    }
+    this.paint(size);
+    this.resolve(backdrop);
+    return !exact;
+  }
+
+  /** The canvas as rows of RGBA from above. */
+  pixels(): Uint8Array<ArrayBuffer> {
+    const { gl, canvas } = this;
+    const flipped = new Uint8Array(4 * canvas.width * canvas.height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, flipped);
+    const out = new Uint8Array(flipped.length);
+    const row = 4 * canvas.width;
+    for (let y = 0; y < canvas.height; y++)
+      out.set(flipped.subarray((canvas.height - 1 - y) * row, (canvas.height - y) * row), y * row);
+    return out;
+  }
+
+  // ---- a frame ----------------------------------------------------------------------------------------
+
+  private pose(frame: Frame, view: View, size: [number, number]): void {
+    const { gl, avatar } = this;
+    const { at } = this.use(this.poseProgram);
+    const mixture = new Float32Array(this.steps.length);
+    for (let k = 0; k < mixture.length; k++) mixture[k] = this.steps[k] * frame.columns[Math.floor(k / 3)];
+    gl.uniform3fv(at("mixture"), mixture);
+    gl.uniform4fv(at("joints"), frame.joints);
+    gl.uniform4fv(at("jointQuats"), frame.quats);
+    gl.uniformMatrix4fv(at("viewmat"), true, view.viewmat);
+    gl.uniform2f(at("focal"), ...view.focal);
+    gl.uniform2f(at("center"), ...view.center);
+    gl.uniform2f(at("size"), ...size);
+    this.bind(INPUTS.map((name) => this.inputs[name]));
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
+    gl.viewport(0, 0, TEXTURE_WIDTH, avatar.rows);
+    gl.disable(gl.BLEND);
+    gl.bindVertexArray(this.empty);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  /** Ask the GPU for depths, without waiting. */
+  private request(): void {
+    const { gl } = this;
+    if (this.fence) gl.deleteSync(this.fence);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
+    gl.readBuffer(gl.COLOR_ATTACHMENT0);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, this.readback);
+    gl.readPixels(0, 0, TEXTURE_WIDTH, this.avatar.rows, gl.RGBA_INTEGER, gl.UNSIGNED_INT, 0);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+  }
+
+  /** Fetch the depths asked for and sort by them. */
+  private collect(): void {
+    const { gl, sorter } = this;
+    if (this.fence) gl.deleteSync(this.fence);
+    this.fence = null;
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, this.readback);
+    gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, sorter.placed);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    const sorted = sorter.sort();
+    this.drawn = sorted.length;
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
+    gl.bufferData(gl.ARRAY_BUFFER, sorted, gl.DYNAMIC_DRAW);
+  }
+
+  private paint(size: [number, number]): void {
+    const { gl } = this;
+    this.resize(size);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.painted);
+    gl.viewport(0, 0, ...size);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    if (this.drawn === 0) return;
+    const { at } = this.use(this.drawProgram);
+    gl.uniform2f(at("size"), ...size);
+    this.bind(this.outputs);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    gl.bindVertexArray(this.quads);
+    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.drawn);
+  }
+
+  private resolve(backdrop: Backdrop): void {
+    const { gl, canvas } = this;
+    const { at } = this.use(this.resolveProgram);
+    gl.uniform2f(at("size"), canvas.width, canvas.height);
+    gl.uniform2f(at("fade"), ...backdrop.fade);
+    gl.uniform3f(at("inner"), ...backdrop.inner);
+    gl.uniform3f(at("outer"), ...backdrop.outer);
+    this.bind([this.picture]);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, canvas.width, canvas.height);
+    gl.disable(gl.BLEND);
+    gl.bindVertexArray(this.empty);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  // ---- setting up -------------------------------------------------------------------------------------
+
+  private resize(size: [number, number]): void {
+    const { gl } = this;
+    if (this.pictureSize[0] === size[0] && this.pictureSize[1] === size[1]) return;
+    this.pictureSize = [...size];
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.picture);
+    const [format, type] = this.halves ? [gl.RGBA16F, gl.HALF_FLOAT] : [gl.RGBA8, gl.UNSIGNED_BYTE];
+    gl.texImage2D(gl.TEXTURE_2D, 0, format, ...size, 0, gl.RGBA, type, null);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.LINEAR);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.painted);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.picture, 0);
+  }
+
+  private upload(name: string, table: Float32Array, first: number, end: number): void {
+    const { gl, avatar } = this;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.inputs[name]);
+    if (first === 0 && end === avatar.rows) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, TEXTURE_WIDTH, avatar.rows, 0, gl.RGBA, gl.FLOAT, table);
+      return;
+    }
+    const part = table.subarray(4 * TEXTURE_WIDTH * first, 4 * TEXTURE_WIDTH * end);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, first, TEXTURE_WIDTH, end - first, gl.RGBA, gl.FLOAT, part);
+  }
+
+  /** Columns of E and P as layers of 16-bit integers; returns the rounding step of each number [rank * 3]. */
+  private uploadColumns(): Float32Array {
+    const { gl, avatar } = this;
+    const { rows: count, words, steps } = avatar.container.words("columns");
+    const rank = steps.length / 3;
+    const stack = gl.createTexture();
+    gl.activeTexture(gl.TEXTURE0 + COLUMNS_UNIT);
+    gl.bindTexture(gl.TEXTURE_2D_ARRAY, stack);
+    gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, gl.RGBA16I, TEXTURE_WIDTH, avatar.rows, rank);
+    const layer = new Int16Array(4 * TEXTURE_WIDTH * avatar.rows);
+    for (let c = 0; c < rank; c++) {
+      for (let axis = 0; axis < 3; axis++) {
+        const from = (3 * c + axis) * count;
+        for (let i = 0; i < count; i++) layer[4 * i + axis] = words[from + i];
+      }
+      gl.texSubImage3D(
+        gl.TEXTURE_2D_ARRAY, 0, 0, 0, c, TEXTURE_WIDTH, avatar.rows, 1, gl.RGBA_INTEGER, gl.SHORT, layer,
+      );
+    }
+    return Float32Array.from(steps);
+  }
+
+  private uploadNetwork(): void {
+    const { gl, avatar } = this;
+    const { network } = avatar.header;
+    if (!network) return;
+    const weights = packNetwork(network, avatar.container.floats("network"));
+    const most = gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE) as number;
+    if (4 * weights.length > most)
+      throw new Error("this graphics driver is too small for MLP_pose; export the page with --no-pose-detail");
+    const buffer = gl.createBuffer();
+    gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, buffer);
+    gl.bufferData(gl.UNIFORM_BUFFER, weights, gl.STATIC_DRAW);
+    const { program } = this.poseProgram;
+    gl.uniformBlockBinding(program, gl.getUniformBlockIndex(program, "Network"), 0);
+  }
+
+  private bindUnits(program: Program): void {
+    const { gl } = this;
+    gl.useProgram(program.program);
+    INPUTS.forEach((name, unit) => { gl.uniform1i(program.at(name), unit); });
+    OUTPUTS.forEach((name, unit) => { gl.uniform1i(program.at(name), unit); });
+    gl.uniform1i(program.at("picture"), 0);
+    gl.uniform1i(program.at("columns"), COLUMNS_UNIT);
+  }
+
+  private use(program: Program): Program {
+    this.gl.useProgram(program.program);
+    return program;
+  }
+
+  private bind(textures: WebGLTexture[]): void {
+    const { gl } = this;
+    textures.forEach((one, unit) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.bindTexture(gl.TEXTURE_2D, one);
+    });
+  }
+}
+
+function codes(avatar: Avatar): Float32Array {
+  const out = new Float32Array(4 * TEXTURE_WIDTH * avatar.rows);
+  if (!avatar.container.has("codes")) return out;
+  const values = avatar.container.columns("codes");
+  for (let c = 0; c < values.length / avatar.count; c++)
+    for (let i = 0; i < avatar.count; i++) out[4 * i + c] = values[c * avatar.count + i];
+  return out;
+}
+
+function texture(gl: WebGL2RenderingContext): WebGLTexture {
+  const made = gl.createTexture();
+  gl.activeTexture(gl.TEXTURE0);
+  gl.bindTexture(gl.TEXTURE_2D, made);
+  for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
+  for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+  return made;
+}
+
+function compile(gl: WebGL2RenderingContext, vertex: string, fragment: string): Program {
+  const program = gl.createProgram();
+  const sources: [number, string][] = [
+    [gl.VERTEX_SHADER, vertex],
+    [gl.FRAGMENT_SHADER, fragment],
+  ];
+  const shaders = sources.map(([kind, source]) => {
+    const shader = gl.createShader(kind);
+    if (!shader) throw new Error("the graphics context is lost");
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+    return shader;
+  });
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
+    const notes = [...shaders.map((shader) => gl.getShaderInfoLog(shader)), gl.getProgramInfoLog(program)];
+    throw new Error(`this graphics driver refused a program: ${notes.filter(Boolean).join("\n")}`);
+  }
+  const known = new Map<string, WebGLUniformLocation | null>();
+  return {
+    program,
+    at: (name) => {
+      if (!known.has(name)) known.set(name, gl.getUniformLocation(program, name));
+      return known.get(name) ?? null;
+    },
+  };
+}
