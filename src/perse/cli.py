@@ -29,6 +29,7 @@ from perse.commands import DatasetConfig, TrackConfig, ViewConfig
 from perse.drive import DriveConfig
 from perse.errors import PerseError
 from perse.evaluate import EvaluateConfig
+from perse.exporting import ExportConfig
 from perse.pipeline import BuildConfig, RenderConfig
 from perse.transfer import TransferOptions
 
@@ -153,6 +154,22 @@ class Drive(DriveConfig):
 
 
 @dataclass(frozen=True)
+class Export(ExportConfig):
+    """Take an avatar elsewhere: a web page with its sliders, 3D Gaussians, pictures with cameras, a mesh."""
+
+    avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
+    """An avatar (runs/me/avatar) or a build (runs/me)."""
+    looks: Suppress[dict[str, str | None]] = field(default_factory=dict)
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="CATEGORY=PROMPT")] = ()
+    """What to wear, for example hair="long curly red", or hat=none. html: what the page opens with."""
+
+    def run(self) -> None:
+        from perse.exporting import export
+
+        print(export(_plain(ExportConfig, self, looks=parse_looks(self.set))))
+
+
+@dataclass(frozen=True)
 class ListAssets:
     """Show every weight and data file: size, licence, whether it is here, what it is for."""
 
@@ -209,6 +226,7 @@ Command = (
     | Annotated[Render, subcommand("render")]
     | Annotated[View, subcommand("view")]
     | Annotated[Transfer, subcommand("transfer")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[MakeDataset, subcommand("dataset")]
     | Annotated[Track, subcommand("track")]

@@ -14,6 +14,8 @@ export interface Header {
     actions: { category: string; byPresence: boolean }[];
     yields: { layer: string; other: string }[];
   };
+  /** Number of the option that every category begins with, where it is not the first. */
+  wears: Record<string, number>;
   face: { names: string[]; expr: number[][]; pose: number[][] };
   columns: { rank: number };
   network?: { inputs: number; widths: number[]; bounds: number[] };

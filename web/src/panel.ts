@@ -59,7 +59,12 @@ function slider(label: string, low: number, high: number, value: number, input: 
   const range = make("input", {
     type: "range", min: `${low}`, max: `${high}`, step: "any", value: `${value}`, "aria-label": label,
   });
-  const paint = (): void => { range.style.setProperty("--at", `${(100 * (Number(range.value) - low)) / (high - low)}%`); };
+  const share = (of: number): number => (100 * (of - low)) / (high - low);
+  const paint = (): void => {
+    const [zero, at] = [share(0), share(Number(range.value))];
+    range.style.setProperty("--low", `${Math.min(zero, at)}%`);
+    range.style.setProperty("--high", `${Math.max(zero, at)}%`);
+  };
   range.addEventListener("input", () => { paint(); input(Number(range.value)); });
   range.addEventListener("paint", paint);
   paint();
@@ -112,7 +117,7 @@ export class Panel {
       right.textContent = to.label;
       now.textContent = weight <= 0.005 ? from.label : weight >= 0.995 ? to.label : `${Math.round(100 * weight)} %`;
       options.forEach((option, number) => {
-        const near = option === to ? weight : option.label === from.label ? 1 - weight : 0;
+        const near = (option === to ? weight : 0) + (option.label === from.label ? 1 - weight : 0);
         chips[number].style.setProperty("--near", `${near}`);
         chips[number].setAttribute("aria-pressed", `${near > 0.5}`);
       });

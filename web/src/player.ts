@@ -56,8 +56,9 @@ export class Player {
   ) {
     this.camera = new OrbitCamera(avatar.header.camera, middle(avatar));
     for (const [category, { options }] of Object.entries(avatar.header.looks.categories)) {
-      const photo = options[0];
-      this.blends[category] = { from: photo, to: options[1] ?? photo, weight: 0 };
+      const number = avatar.header.wears[category] || 0;
+      const other = number === 0 ? (options[1] ?? options[0]) : options[0];
+      this.blends[category] = { from: options[number], to: other, weight: 0 };
     }
     avatar.wear(this.outfit());
     this.renderer = new Renderer(canvas, avatar);

@@ -110,6 +110,7 @@ export class Renderer {
   draw(frame: Frame, view: View, backdrop: Backdrop, size: [number, number], exact: boolean): boolean {
     this.pose(frame, view, size);
     if (exact) {
+      if (this.fence) this.collect();
       this.request();
       this.collect();
     } else {

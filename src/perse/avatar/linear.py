@@ -105,10 +105,7 @@ def linear_field(avatar: Avatar) -> LinearField:
     return LinearField(
         layers=(
             _layer(field, "base", field.base, None),
-            *(
-                _layer(field, name, layer, layer.directions * steps)
-                for name, layer in field.layers.items()
-            ),
+            *(_layer(field, name, layer, layer.directions * steps) for name, layer in field.layers.items()),
         ),
         actions=tuple(
             LinearAction(
@@ -117,8 +114,9 @@ def linear_field(avatar: Avatar) -> LinearField:
             for name, a in field.actions.items()
         ),
         yields=tuple(
-            LinearYield(*pair.split(SEPARATOR), module.shift.cpu(), module.directions.cpu())
+            LinearYield(layer, other, module.shift.cpu(), module.directions.cpu())
             for pair, module in field.yields.items()
+            for layer, other in [pair.split(SEPARATOR)]
         ),
         maps={name: linear.weight.cpu() for name, linear in field.coefficients.items()},
         slots=field.slots,

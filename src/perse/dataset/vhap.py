@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from perse._files import MAX_SIDE, read_json, read_npz, read_png, require_file, write_json, write_npz, write_png
+from perse._files import (
+    MAX_SIDE,
+    read_json,
+    read_npz,
+    read_png,
+    require_file,
+    write_json,
+    write_npz,
+    write_png,
+)
 from perse.dataset.records import MAX_FRAMES, N_BETAS, N_EXPR, Frame, Motion
 from perse.errors import PerseError
 from perse.splat import Camera

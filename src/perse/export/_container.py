@@ -62,7 +62,9 @@ class Container:
 
     def pack(self, header: dict[str, Any]) -> bytes:
         """Everything, deflated; `header` is any JSON."""
-        text = json.dumps({**header, "arrays": self._entries}, allow_nan=False, separators=(",", ":")).encode()
+        text = json.dumps(
+            {**header, "arrays": self._entries}, allow_nan=False, separators=(",", ":")
+        ).encode()
         text += b" " * (-len(text) % 4)
         return gzip.compress(
             MAGIC + struct.pack("<I", len(text)) + text + b"".join(self._blocks), compresslevel=9, mtime=0

@@ -1,9 +1,9 @@
-"""What the page needs of an avatar: layers, looks, bases and a motion, as one packed block (`web/src/avatar.ts` reads it)."""
+"""What the page needs of an avatar: layers, looks, bases and a motion, in one block that `web/src/avatar.ts` reads."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -55,6 +55,7 @@ def page_data(
     motion: Motion,
     *,
     title: str,
+    wearing: Mapping[str, str | None] | None = None,
     quality: Quality = "normal",
     points: int | None = None,
     pose_detail: bool = True,
@@ -64,6 +65,7 @@ def page_data(
     """Pack an avatar.
 
     Args:
+        wearing: what it wears at first, as in `Avatar.look`.
         points: keep at most so many Gaussians, those that show most in any look.
         pose_detail: include MLP_pose.
 
@@ -74,6 +76,8 @@ def page_data(
     coarse = COARSENESS[quality]
     box = Container()
     options = {category: _options(avatar, field, category) for category in CATEGORIES}
+    worn = avatar.look(**(wearing or {})).attributes
+    wears = {c: _number(options[c], c, prompt) for c, prompt in worn.items() if c in options}
     progress("choosing points")
     field = _shown(field, options, points)
     progress("packing points")
@@ -83,6 +87,7 @@ def page_data(
         "joints": avatar.model.joints.cpu().flatten().tolist(),
         "rest": {"expr": avatar.rest[0].tolist(), "pose": avatar.rest[1].tolist()},
         "looks": _add_layers(box, field, options, coarse),
+        "wears": wears,
         "face": _face(avatar.head),
     }
     header["layers"] = [{"name": layer.name, "count": len(layer.points)} for layer in field.layers]
@@ -122,8 +127,14 @@ def _options(avatar: Avatar, field: LinearField, category: str) -> list[Option]:
     return found
 
 
+def _number(options: list[Option], category: str, prompt: str | None) -> int:
+    """Which option a prompt, or None, is."""
+    label = "none" if prompt is None else short_label(prompt, category)
+    return next(n for n, option in enumerate(options) if option.label == label)
+
+
 def short_label(prompt: str, category: str) -> str:
-    """"a person with long curly red hair" as "long curly red"."""
+    """ "a person with long curly red hair" as "long curly red"."""
     text = prompt.strip()
     for start in ("a person ", "with ", "wearing ", "a pair of ", "an ", "a "):
         text = text.removeprefix(start)
@@ -212,12 +223,19 @@ def _add_layers(
         rank = int((sizes > 1e-5 * sizes.amax().clamp_min(1e-12)).sum()) if sizes.numel() else 0
         turned = coefficients @ vectors[:rank].T  # [L, r]
         largest = turned.abs().amax(0).clamp_min(1e-12)
-        turns[category] = (vectors[:rank] * largest[:, None]).float()  # [r, K]: new directions out of old ones
+        turns[category] = (
+            vectors[:rank] * largest[:, None]
+        ).float()  # [r, K]: new directions out of old ones
         numbers = (turned / largest).float()
         looks[category] = {
             "absentable": category in ABSENTABLE,
             "options": [
-                {"label": o.label, "kind": o.kind, "presence": o.presence, "coefficients": numbers[i].tolist()}
+                {
+                    "label": o.label,
+                    "kind": o.kind,
+                    "presence": o.presence,
+                    "coefficients": numbers[i].tolist(),
+                }
                 for i, o in enumerate(found)
             ],
         }
@@ -231,9 +249,7 @@ def _add_layers(
     for number, action in enumerate(field.actions):
         box.add_indices(f"action.{number}.index", action.index.numpy())
         box.add(f"action.{number}.shift", action.shift.numpy(), steps)
-        box.add(
-            f"action.{number}.directions", *_directions(action.directions, turns[action.category], steps)
-        )
+        box.add(f"action.{number}.directions", *_directions(action.directions, turns[action.category], steps))
         kinds.append({"category": action.category, "byPresence": action.by_presence})
     pairs = []
     for number, y in enumerate(field.yields):

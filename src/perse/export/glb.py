@@ -27,8 +27,8 @@ NEAREST = 6
 def write_glb(avatar: Avatar, look: Look, path: str | Path) -> Path:
     """Write the mesh with the avatar's shape, coloured like a look, with a morph target for every ARKit name.
 
-    Metres, y up, the face towards +z, as glTF wants. Targets are moves of vertices at 1; those of the jaw and of the eyes are
-    straight, though joints turn them.
+    Metres, y up, the face towards +z, as glTF wants. Targets are moves of vertices at 1; those of the jaw and of the
+    eyes are straight, though joints turn them.
     """
     head = avatar.head
     betas = avatar.betas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +23,7 @@ def write_page(
     motion: Motion,
     *,
     title: str = "Avatar",
+    wearing: Mapping[str, str | None] | None = None,
     quality: Quality = "normal",
     points: int | None = None,
     pose_detail: bool = True,
@@ -32,6 +33,7 @@ def write_page(
     """Write the page of an avatar with all its looks.
 
     Args:
+        wearing: what the page opens with, as in `Avatar.look`.
         motion: the idle motion is a stretch of it.
         quality: how finely numbers are rounded; decides the size.
         points: at most so many Gaussians; all by default.
@@ -45,6 +47,7 @@ def write_page(
         avatar,
         motion,
         title=title,
+        wearing=wearing,
         quality=quality,
         points=points,
         pose_detail=pose_detail,

@@ -51,7 +51,7 @@ def write_ply(
     sh_degree: int = 0,
     y_down: bool = True,
 ) -> Path:
-    """One look in one pose as a 3DGS .ply (`perse.splat.save_ply`): expr [50], pose [15]; the avatar's rest by default."""
+    """One look in one pose as a 3DGS .ply (`perse.splat.save_ply`): expr [50], pose [15]; the rest by default."""
     expr = avatar.rest[0] if expr is None else expr
     pose = avatar.rest[1] if pose is None else pose
     still = Motion(expr[None], pose[None], torch.ones(1, dtype=torch.bool))
