@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt $(wildcard cmake/* native/*.*)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install native demo test sanitize emulate lint format clean
+.PHONY: help venv install native page demo test sanitize emulate lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ native: | $(BIN)/python ## Build only the rasterizer, for work with PYTHONPATH=s
 		to=src/perse/$$(basename $$file); cp $$file $$to.new && mv -f $$to.new $$to; \
 	done # renamed, so that programs that have the old one loaded live on
 
+page: ## Build the page that `perse export` writes, out of web/ (needs npm; the built page is in the repository)
+	tools/build_page.sh
+
 demo: install ## Build the avatar of the bundled portrait into runs/demo
 	$(BIN)/perse build --portrait astronaut --out runs/demo --preset demo
 
@@ -54,6 +57,7 @@ lint: install ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then tools/build_page.sh --check; else echo "no npm: web/ is not checked"; fi
 
 format: install ## Put the code into the house's format
 	$(BIN)/ruff check --fix .

@@ -43,12 +43,13 @@ export class Player {
   private readonly skeleton: Skeleton;
   private readonly motion: Idle;
   private readonly morphs = new Map<string, { start: number; from: number; to: number }>();
-  private shown: Acting;
+  private readonly eased: Acting = { expr: new Float32Array(EXPR), pose: new Float32Array(POSE) };
   private clock = 0;
   private before = 0;
   private idleShare = 0;
   private share = 0;
-  private stale = 3;
+  private stale = true;
+  private size: [number, number] = [0, 0];
 
   constructor(
     readonly avatar: Avatar,
@@ -64,7 +65,6 @@ export class Player {
     this.renderer = new Renderer(canvas, avatar);
     this.skeleton = new Skeleton(avatar.container);
     this.motion = new Idle(avatar.container);
-    this.shown = this.acting();
   }
 
   // ---- what is asked ----------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ export class Player {
 
   /** Draw again. */
   touch(): void {
-    this.stale = 3;
+    this.stale = true;
   }
 
   // ---- drawing ----------------------------------------------------------------------------------------
@@ -121,9 +121,9 @@ export class Player {
     this.dress();
     this.canvas.width = width;
     this.canvas.height = height;
-    this.renderer.draw(
-      this.skeleton.frame(this.acting()), this.camera.view(width, height), WHITE, [width, height], true,
-    );
+    this.renderer.place(this.skeleton.frame(this.acting(this.posed())), this.camera.view(width, height), [width, height]);
+    this.renderer.finish();
+    this.renderer.show(WHITE);
     const pixels = this.renderer.pixels();
     this.canvas.width = oldWidth;
     this.canvas.height = oldHeight;
@@ -141,25 +141,31 @@ export class Player {
     this.morph(now);
     this.idleShare = clamp(this.idleShare + (this.idle ? passed : -passed) / 0.6, 0, 1);
     if (this.idleShare > 0) this.clock += passed;
-    const moving = this.idleShare > 0 || this.morphs.size > 0 || this.settle(passed);
-    if (moving) this.stale = Math.max(this.stale, 2);
-    if (this.stale <= 0) return;
-    this.stale--;
+    const eased = this.ease(passed);
+    const moving = eased || this.idleShare > 0 || this.morphs.size > 0;
     const started = performance.now();
-    this.dress();
     this.resize();
     const share = moving ? SHARES[this.share] : 1;
     const size: [number, number] = [
       Math.max(1, Math.round(this.canvas.width * share)),
       Math.max(1, Math.round(this.canvas.height * share)),
     ];
+    const changed = moving || this.stale || size[0] !== this.size[0] || size[1] !== this.size[1];
+    if (!changed && this.renderer.settled) return;
+    if (changed) {
+      this.dress();
+      this.renderer.place(this.skeleton.frame(this.acting(this.eased)), this.camera.view(...size), size);
+      this.stale = false;
+      this.size = size;
+    }
+    if (!this.renderer.poll() && !changed) return;
     const floor = this.camera.floor(this.canvas.width, this.canvas.height);
-    const backdrop: Backdrop = {
+    this.renderer.show({
       inner: [0.985, 0.98, 0.972],
       outer: [0.885, 0.868, 0.848],
       fade: [floor * 0.86, floor * 0.995],
-    };
-    this.renderer.draw(this.skeleton.frame(this.shown), this.camera.view(...size), backdrop, size, false);
+    });
+    if (!moving) return;
     this.pace(now, performance.now() - started);
   }
 
@@ -203,9 +209,9 @@ export class Player {
     }
   }
 
-  /** Let the shown face follow the asked one softly; whether it still moves. */
-  private settle(passed: number): boolean {
-    const asked = this.acting();
+  /** Let the sliders' share of the face follow the sliders softly; whether it still moves. */
+  private ease(passed: number): boolean {
+    const asked = this.posed();
     const step = 1 - Math.exp(-passed / (EASE_SECONDS / 3));
     let far = 0;
     const towards = (shown: Float32Array, wanted: Float32Array): void => {
@@ -215,21 +221,16 @@ export class Player {
         shown[k] += Math.abs(gap) < 1e-4 ? gap : gap * step;
       }
     };
-    towards(this.shown.expr, asked.expr);
-    towards(this.shown.pose, asked.pose);
+    towards(this.eased.expr, asked.expr);
+    towards(this.eased.pose, asked.pose);
     return far > 1e-4;
   }
 
-  /** Rest or motion, then the sliders on top. */
-  private acting(): Acting {
-    const { rest, face } = this.avatar.header;
-    const expr = Float32Array.from(rest.expr);
-    const pose = Float32Array.from(rest.pose);
-    if (this.idleShare > 0) {
-      const now = this.motion.at(this.clock);
-      for (let k = 0; k < EXPR; k++) expr[k] += this.idleShare * (now.expr[k] - expr[k]);
-      for (let k = 0; k < POSE; k++) pose[k] += this.idleShare * (now.pose[k] - pose[k]);
-    }
+  /** What the sliders add. */
+  private posed(): Acting {
+    const { face } = this.avatar.header;
+    const expr = new Float32Array(EXPR);
+    const pose = new Float32Array(POSE);
     face.names.forEach((name, row) => {
       const value = this.units[name] || 0;
       if (value === 0) return;
@@ -240,6 +241,17 @@ export class Player {
     pose[NECK + 1] += this.turn.yaw;
     pose[NECK + 2] += this.turn.roll;
     return { expr, pose };
+  }
+
+  /** Rest or motion, and what the sliders add. */
+  private acting(added: Acting): Acting {
+    const { rest } = this.avatar.header;
+    const now = this.motion.at(this.clock);
+    const blend = (still: number, moving: number): number => still + this.idleShare * (moving - still);
+    return {
+      expr: added.expr.map((value, k) => value + blend(rest.expr[k], now.expr[k])),
+      pose: added.pose.map((value, k) => value + blend(rest.pose[k], now.pose[k])),
+    };
   }
 }
 

@@ -41,7 +41,12 @@ export class Renderer {
   private readonly steps: Float32Array;
   private readonly halves: boolean;
   private pictureSize: [number, number] = [0, 0];
+  private pictureWanted: [number, number] = [1, 1];
   private fence: WebGLSync | null = null;
+  /** Numbers of the current pose, of that whose depths were asked for, of that whose order is drawn. */
+  private posedAs = 0;
+  private asked = 0;
+  private sorted = -1;
   private drawn = 0;
 
   constructor(
@@ -102,24 +107,40 @@ export class Renderer {
       this.upload(name, this.avatar.tables[name], changed.first, changed.end);
   }
 
-  /**
-   * Pose and draw into the canvas, whose size is [width, height] times 1 / share.
-   * The order of points is that of the frame before unless `exact`, which waits for the GPU.
-   * Returns whether the order belongs to an earlier frame than this.
-   */
-  draw(frame: Frame, view: View, backdrop: Backdrop, size: [number, number], exact: boolean): boolean {
+  /** Whether points are drawn in the order of the pose they are in. */
+  get settled(): boolean {
+    return this.sorted === this.posedAs;
+  }
+
+  /** Place all points for a picture of this size. */
+  place(frame: Frame, view: View, size: [number, number]): void {
+    this.posedAs++;
     this.pose(frame, view, size);
-    if (exact) {
-      if (this.fence) this.collect();
-      this.request();
-      this.collect();
-    } else {
-      if (this.fence && this.gl.clientWaitSync(this.fence, 0, 0) !== this.gl.TIMEOUT_EXPIRED) this.collect();
+    this.pictureWanted = size;
+    if (!this.fence) this.request();
+  }
+
+  /** Sort if the GPU has told depths meanwhile; whether it has. */
+  poll(): boolean {
+    const { gl, fence } = this;
+    if (!fence || gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) return false;
+    this.collect();
+    if (!this.settled) this.request();
+    return true;
+  }
+
+  /** Wait for the GPU and sort. */
+  finish(): void {
+    while (!this.settled) {
       if (!this.fence) this.request();
+      this.collect();
     }
-    this.paint(size);
+  }
+
+  /** Draw the placed points into the canvas, far to near in the order known so far. */
+  show(backdrop: Backdrop): void {
+    this.paint(this.pictureWanted);
     this.resolve(backdrop);
-    return !exact;
   }
 
   /** The canvas as rows of RGBA from above. */
@@ -160,7 +181,7 @@ export class Renderer {
   /** Ask the GPU for depths, without waiting. */
   private request(): void {
     const { gl } = this;
-    if (this.fence) gl.deleteSync(this.fence);
+    this.asked = this.posedAs;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
     gl.readBuffer(gl.COLOR_ATTACHMENT0);
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, this.readback);
@@ -179,6 +200,7 @@ export class Renderer {
     gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, sorter.placed);
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
     const sorted = sorter.sort();
+    this.sorted = this.asked;
     this.drawn = sorted.length;
     gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
     gl.bufferData(gl.ARRAY_BUFFER, sorted, gl.DYNAMIC_DRAW);

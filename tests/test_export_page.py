@@ -1,0 +1,258 @@
+"""The exported page: one file that is what its source builds to, and draws what Python draws."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perse.avatar import Avatar, linear_field
+from perse.cli import main
+from perse.dataset import ABSENTABLE, CATEGORIES, default_motion
+from perse.errors import PerseError
+from perse.export import write_page
+from perse.export._bases import drivers, fewer_columns
+from perse.export._container import MAGIC, Container
+from perse.export._page_data import short_label
+from perse.head import arkit_to_motion, open_head
+from synthetic import shared_dataset, small_avatar, small_model
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+ROOT = Path(__file__).parent.parent
+BUILT = ROOT / "src" / "perse" / "export" / "page.html"
+SIZE = 64
+
+
+def unpacked(page: str) -> tuple[dict[str, Any], bytes]:
+    """Header and body of the avatar in a page, read without the page's own code."""
+    parts = re.findall(r'<script type="application/octet-stream" class="part">([^<]*)</script>', page)
+    content = gzip.decompress(b"".join(base64.b64decode(part) for part in parts))
+    assert content.startswith(MAGIC)
+    (length,) = struct.unpack_from("<I", content, len(MAGIC))
+    start = len(MAGIC) + 4
+    return json.loads(content[start : start + length]), content[start + length :]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "small.html"
+    return write_page(small_avatar(), path, default_motion(), title="Anna <b> & Co", wearing={"hat": None})
+
+
+# --- the packed numbers
+
+
+@given(
+    st.lists(st.floats(-50, 50), min_size=1, max_size=40),
+    st.floats(1e-3, 0.5),
+)
+def test_numbers_are_no_further_off_than_their_step(values, step):
+    """Fails when a page rounds more than it says, or mixes up bytes of negative numbers."""
+    table = np.array([values, values[::-1]]).T
+    box = Container()
+    box.add("table", table, step)
+    content = gzip.decompress(box.pack({}))
+    (length,) = struct.unpack_from("<I", content, len(MAGIC))
+    start = len(MAGIC) + 4
+    entry = json.loads(content[start : start + length])["arrays"]["table"]
+    body = content[start + length :][entry["offset"] :]
+    count = table.size
+    words = np.frombuffer(body, np.uint8, 2 * count).reshape(2, count).astype(np.uint16)
+    found = (words[0] | words[1] << 8).view(np.int16).reshape(2, len(values)) * np.array(entry["steps"])[
+        :, None
+    ]
+    assert np.abs(found.T - table).max() <= max(step, 50 / 32767) * 0.51
+
+
+def test_broken_numbers_do_not_reach_a_page():
+    """Fails when NaN of a broken avatar is exported, where a browser shows it as holes."""
+    with pytest.raises(PerseError, match="not finite"):
+        Container().add("x", np.array([1.0, np.nan]), 0.1)
+
+
+def test_fewer_columns_move_points_as_all_do():
+    """Fails when the page's expressions are not the avatar's."""
+    head = open_head()
+    binding = linear_field(small_avatar()).layers[0].binding
+    bases = torch.cat([binding.E, binding.P], -1)
+    samples = drivers(head, default_motion(), small_avatar().rest)
+    columns, mix = fewer_columns(bases, samples, 3e-5)
+    assert columns.shape[2] < 60
+    assert columns.shape[2] == mix.shape[0]
+    for sample in samples[::60]:
+        error = bases @ sample - columns @ (mix @ sample)
+        assert float(error.square().sum(-1).mean().sqrt()) < 1e-4
+    assert float((samples @ mix.T).abs().max()) <= 1.001, "a column is asked for beyond its length"
+
+
+# --- the file
+
+
+def test_the_page_needs_nothing_and_escapes_what_it_is_given(page):
+    """Fails when a page reaches for the network, or a name can become code."""
+    text = page.read_text(encoding="utf-8")
+    assert "Anna &lt;b&gt; &amp; Co" in text
+    assert "Anna <b>" not in text
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|fetch\(|XMLHttp|WebSocket""", text)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "unsafe" not in policy[1]
+    header, _ = unpacked(text)
+    categories = header["looks"]["categories"]
+    assert set(categories) == set(CATEGORIES)
+    assert [o["label"] for o in categories["hat"]["options"]] == [
+        "none",
+        "blue knitted beanie",
+        "black fedora",
+    ]
+    assert header["wears"] == {"hat": 0}
+    assert len(header["face"]["names"]) == 50
+
+
+def test_options_make_pages_smaller(tmp_path, page):
+    """Fails when --quality, --points or --no-pose-detail do nothing."""
+    avatar, motion = small_avatar(), default_motion()
+    small = write_page(avatar, tmp_path / "s.html", motion, quality="small", points=300, thumbnails=False)
+    plain = write_page(avatar, tmp_path / "p.html", motion, pose_detail=False)
+    assert small.stat().st_size < page.stat().st_size
+    assert sum(layer["count"] for layer in unpacked(small.read_text())[0]["layers"]) <= 300
+    assert "network" not in unpacked(plain.read_text())[0]
+
+
+def test_what_a_page_cannot_hold_is_refused(tmp_path):
+    """Fails when an avatar of networks, or hopeless options, give a page that shows something else."""
+    model, _ = small_model("mlp")
+    dataset = shared_dataset()
+    networks = Avatar(model, small_avatar().subjects, dataset.camera, dataset.portrait.betas)
+    with pytest.raises(PerseError, match="mlp field"):
+        write_page(networks, tmp_path / "a.html", default_motion())
+    with pytest.raises(PerseError, match="at least 100"):
+        write_page(small_avatar(), tmp_path / "a.html", default_motion(), points=3)
+    with pytest.raises(PerseError, match="learned"):
+        write_page(small_avatar(), tmp_path / "a.html", default_motion(), wearing={"hat": "red fez"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_are_what_differs():
+    """Fails when chips repeat the category."""
+    assert short_label("a person with long curly red hair", "hair") == "long curly red"
+    assert short_label("a person wearing a blue knitted beanie", "hat") == "blue knitted beanie"
+    assert short_label("a person with a bald head", "hair") == "bald head"
+
+
+def test_the_command_writes_a_page_of_a_saved_avatar(tmp_path, monkeypatch, capsys):
+    """Fails when `perse export` cannot read what was saved, or writes elsewhere."""
+    small_avatar().save(tmp_path / "anna" / "avatar")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "anna", "--set", "hair=long curly red"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "anna.html"
+    assert unpacked((tmp_path / "anna.html").read_text())[0]["wears"] == {"hair": 1}
+
+
+# --- its source
+
+
+def test_the_committed_page_is_what_the_source_builds_to():
+    """Fails when somebody changes web/ and forgets tools/build_page.sh. Needs npm with web/node_modules."""
+    if shutil.which("npm") is None or not (ROOT / "web" / "node_modules").is_dir():
+        pytest.skip("npm, or what tools/build_page.sh installs, is not here")
+    done = subprocess.run(["node", "build.mjs", "--check"], cwd=ROOT / "web", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- in a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_page_draws_what_python_draws(page):
+    """Fails when looks, blends, expressions, skinning, MLP_pose or drawing differ in the page, or it has errors."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = [
+        "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]  # fmt: skip
+    avatar = small_avatar()
+    errors: list[str] = []
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=120_000)
+        tab = browser.new_page(viewport={"width": 700, "height": 420})
+        tab.set_default_timeout(120_000)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        tab.evaluate("perse.ready")
+        tab.evaluate("perse.idle(false)")
+
+        def gap(look, expr, pose) -> float:
+            """Mean difference in grey levels."""
+            pixels = tab.evaluate(f"Array.from(perse.picture({SIZE}, {SIZE}).rgba)")
+            found = np.array(pixels).reshape(SIZE, SIZE, 4)[..., :3]
+            camera = avatar.camera.resized(SIZE, SIZE)
+            drawn = avatar.render(look, expr[None], pose[None], camera)[0].numpy() * 255
+            return float(np.abs(found - drawn).mean())
+
+        rest_expr, rest_pose = avatar.rest
+        assert gap(avatar.reference, rest_expr, rest_pose) < 1
+        units = {"jawOpen": 0.7, "mouthSmileLeft": 0.8, "eyeBlinkRight": 1.0, "eyeLookOutLeft": 0.5}
+        expr, pose = arkit_to_motion(avatar.head, units)
+        pose[4] += 0.4
+        expr, pose = expr + rest_expr, pose + rest_pose
+        tab.evaluate("units => perse.face(units, { yaw: 0.4 })", units)
+        assert gap(avatar.reference, expr, pose) < 1
+        plain = avatar.reference
+        for weight in (0.4, 1.0):
+            look = avatar.mix(plain, avatar.look(hair="long curly red"), weight, "hair")
+            tab.evaluate("w => perse.wear('hair', 'as in the photo', 'long curly red', w)", weight)
+            assert gap(look, expr, pose) < 1
+        tab.evaluate("perse.wear('hat', 'black fedora', 'none', 0.3)")
+        tab.evaluate("perse.wear('beard', 'none', 'full brown', 0.5)")
+        tab.evaluate("perse.wear('nose', 'wide')")
+        dressed = avatar.look(hair="long curly red", hat="black fedora", nose="wide")
+        dressed = avatar.mix(dressed, avatar.look(hat=None), 0.3, "hat")
+        dressed = avatar.mix(dressed, avatar.look(beard="full brown"), 0.5, "beard")
+        assert gap(dressed, expr, pose) < 1
+        assert gap(plain, expr, pose) > 2, "the comparison sees no difference at all"
+
+        tab.evaluate("perse.face({})")
+        slider = tab.locator("article[data-category=hair] input")
+        slider.focus()
+        slider.press("Home")
+        assert tab.locator("article[data-category=hair] output").inner_text() == "as in the photo"
+        tab.get_by_role("tab", name="Face").click()
+        before = tab.evaluate(f"perse.picture({SIZE}, {SIZE}).rgba.reduce((a, b) => a + b)")
+        jaw = tab.locator("input[data-unit=mouthPucker]")
+        jaw.focus()
+        jaw.press("End")
+        assert tab.evaluate(f"perse.picture({SIZE}, {SIZE}).rgba.reduce((a, b) => a + b)") != before
+        tab.get_by_role("button", name="Surprise me").click()
+        tab.mouse.move(150, 200)
+        tab.mouse.down()
+        tab.mouse.move(220, 210, steps=3)
+        tab.mouse.up()
+        browser.close()
+    assert not errors
+    assert not [url for url in asked if not url.startswith(("file:", "blob:", "data:"))]
+
+
+def test_every_category_has_the_options_the_avatar_has(page):
+    """Fails when a look is lost on the way into the page, or "none" is offered for a nose."""
+    categories = unpacked(page.read_text())[0]["looks"]["categories"]
+    for category in CATEGORIES:
+        kinds = [option["kind"] for option in categories[category]["options"]]
+        assert kinds.count("look") == len(small_avatar().learned(category))
+        assert ("none" in kinds) == (category in ABSENTABLE)
