@@ -76,8 +76,10 @@ def page_data(
     coarse = COARSENESS[quality]
     box = Container()
     options = {category: _options(avatar, field, category) for category in CATEGORIES}
-    worn = avatar.look(**(wearing or {})).attributes
-    wears = {c: _number(options[c], c, prompt) for c, prompt in worn.items() if c in options}
+    worn = avatar.look(**(wearing or {}))
+    wears = {
+        category: _number(options[category], worn, field.slots.index(category)) for category in wearing or {}
+    }
     progress("choosing points")
     field = _shown(field, options, points)
     progress("packing points")
@@ -122,15 +124,24 @@ def _options(avatar: Avatar, field: LinearField, category: str) -> list[Option]:
             found = [replace(photo, label="none", kind="none")]
         else:
             found.append(option("none", avatar.look(**{category: None}), "none"))
-    for prompt in avatar.learned(category):
-        found.append(option(short_label(prompt, category), avatar.look(**{category: prompt}), "look"))
+    prompts = avatar.learned(category)
+    labels = [short_label(prompt, category) for prompt in prompts]
+    for prompt, label in zip(prompts, labels):
+        clear = labels.count(label) == 1 and label not in ("none", photo.label)
+        found.append(option(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
     return found
 
 
-def _number(options: list[Option], category: str, prompt: str | None) -> int:
-    """Which option a prompt, or None, is."""
-    label = "none" if prompt is None else short_label(prompt, category)
-    return next(n for n, option in enumerate(options) if option.label == label)
+def _number(options: list[Option], worn: Look, slot: int) -> int:
+    """Which option a look wears in the category of that slot."""
+
+    def same(option: Look) -> bool:
+        codes = option.codes
+        return torch.equal(codes.z[slot], worn.codes.z[slot]) and bool(
+            codes.presence[slot] == worn.codes.presence[slot]
+        )
+
+    return next((number for number, option in enumerate(options) if same(option.look)), 0)
 
 
 def short_label(prompt: str, category: str) -> str:
