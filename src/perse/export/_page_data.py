@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -35,6 +36,10 @@ MAX_CODE, MAX_WIDTH, MAX_DEPTH = 4, 64, 4
 """What the page's shader takes of MLP_pose: numbers a point, width, hidden layers."""
 IDLE_SECONDS, IDLE_JOIN = 7.0, 10
 """Length of the idle motion, and frames over which its end is led back to its beginning."""
+
+
+class LeftOutWarning(UserWarning):
+    """Looks that a page cannot show."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,9 @@ def page_data(
     field = linear_field(avatar)
     coarse = COARSENESS[quality]
     box = Container()
-    options = {category: _options(avatar, field, category) for category in CATEGORIES}
     worn = avatar.look(**(wearing or {}))
+    _check_transferred(avatar, worn)
+    options = {category: _options(avatar, field, category, worn) for category in CATEGORIES}
     wears = {
         category: _number(options[category], worn, field.slots.index(category)) for category in wearing or {}
     }
@@ -108,8 +114,25 @@ def page_data(
 # ---- looks --------------------------------------------------------------------------------------------------
 
 
-def _options(avatar: Avatar, field: LinearField, category: str) -> list[Option]:
-    """As in the photo, none where the photo has one and could be without, then everything learned."""
+def _check_transferred(avatar: Avatar, worn: Look) -> None:
+    """Looks from other photos are changes beside the field that a page does not know."""
+    if worn.codes.worn:
+        raise PerseError(
+            f"a page cannot show {next(iter(worn.codes.worn))!r}, which was learned from another photo; "
+            "--format ply and the others can"
+        )
+    if avatar.transferred:
+        names = ", ".join(avatar.transferred)
+        warnings.warn(
+            f"looks learned from other photos are not in the page: {names}", LeftOutWarning, stacklevel=3
+        )
+
+
+def _options(avatar: Avatar, field: LinearField, category: str, worn: Look) -> list[Option]:
+    """As in the photo, none where the photo has one and could be without, then everything learned.
+
+    A look that is worn and comes from words alone is an option too.
+    """
     slot = field.slots.index(category)
 
     def option(label: str, look: Look, kind: Literal["photo", "none", "look"]) -> Option:
@@ -124,11 +147,14 @@ def _options(avatar: Avatar, field: LinearField, category: str) -> list[Option]:
             found = [replace(photo, label="none", kind="none")]
         else:
             found.append(option("none", avatar.look(**{category: None}), "none"))
-    prompts = avatar.learned(category)
+    prompts = [prompt for prompt in avatar.learned(category) if prompt not in avatar.transferred]
     labels = [short_label(prompt, category) for prompt in prompts]
     for prompt, label in zip(prompts, labels):
         clear = labels.count(label) == 1 and label not in ("none", photo.label)
         found.append(option(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
+    if category in worn.from_words:
+        prompt = str(worn.attributes[category])
+        found.append(option(short_label(prompt, category), avatar.look(**{category: prompt}), "look"))
     return found
 
 
@@ -141,7 +167,7 @@ def _number(options: list[Option], worn: Look, slot: int) -> int:
             codes.presence[slot] == worn.codes.presence[slot]
         )
 
-    return next((number for number, option in enumerate(options) if same(option.look)), 0)
+    return next(number for number, option in enumerate(options) if same(option.look))
 
 
 def short_label(prompt: str, category: str) -> str:
