@@ -26,13 +26,14 @@ from perse.capture import (
     track_details,
     tracking_overlay,
 )
-from perse.capture.fit import fit_landmarks, pose_vector
+from perse.capture.fit import fit_landmarks, lips_touch, pose_vector
 from perse.capture.frames import FrameSolver
 from perse.capture.framing import asymmetry, check_face, choose_face, head_square
 from perse.capture.matting import alpha_matte, guided_filter
 from perse.capture.model import LandmarkModel, view_matrix
 from perse.capture.overlay import shade_head
 from perse.capture.portrait import project, project_landmarks
+from perse.capture.tracking import shut_jaw
 from perse.capture.video import video_info
 from perse.dataset import Motion, Portrait, default_motion
 from perse.errors import PerseError
@@ -374,6 +375,37 @@ def test_batched_solver_has_the_right_derivatives(model: LandmarkModel) -> None:
         there, back = (solver._residual(x + sign * way, target, distance) for sign in (1, -1))
         assert torch.allclose(J[..., column], (there - back) / 2e-5, atol=1e-6)
     assert torch.allclose(solver._jacobian(x, distance, rigid_only=True), J[..., :6], atol=1e-12)
+
+
+def test_closed_lips_shut_the_jaw(model: LandmarkModel) -> None:
+    """Fails when a long chin passes for an open jaw: all of a video's mouths would then stand open too far."""
+    g = torch.Generator().manual_seed(3)
+    betas = torch.randn(100, generator=g, dtype=torch.float64) * 0.4
+    head = open_head()
+    unit = head.expr_from_units({"mouth-parling": 1.0}).double()
+    nothing = torch.zeros(15, dtype=torch.float64)
+    gaps = torch.stack([model.points(betas, expr, nothing)[[13, 14], 1] for expr in (0 * unit, unit)])
+    apart, wider = (gaps[:, 0] - gaps[:, 1]).tolist()
+    closed = unit * -apart / (wider - apart)
+    openings = torch.tensor([0.0, 0.0, 0.1, 0.25], dtype=torch.float64)
+    still = torch.zeros(3, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    turn, place = torch.zeros(3).double(), torch.tensor([0.0, 0.0, 0.9]).double()
+
+    def seen(jaw: torch.Tensor) -> torch.Tensor:
+        pose = pose_vector(torch.stack([jaw, *still[0][1:]]), still[1])
+        points = model.points(betas, closed * (jaw < 0.05), pose)
+        return model.project(turn, place, points, 700.0, (320.0, 180.0))
+
+    frames = torch.stack([seen(jaw) for jaw in openings])
+    assert [lips_touch(frame) for frame in frames] == [True, True, False, False]
+    held = fit_landmarks(model, frames[0], 700.0, (320.0, 180.0), jaw=0.0)
+    assert abs(float(held.pose[6])) < math.radians(0.5)
+    short_chin = torch.zeros(100, dtype=torch.float64)  # the wrong shape: jaws must make up for it
+    solver = FrameSolver(model, short_chin, 700.0, (320.0, 180.0))
+    states = shut_jaw(solver, solver.solve(frames), frames)
+    jaws = torch.rad2deg(states.pose[:, 6])
+    assert float(jaws[:2].abs().max()) < 1
+    assert float(jaws[2] + 2) < float(jaws[3])
 
 
 # --- video

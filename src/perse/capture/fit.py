@@ -16,6 +16,8 @@ _LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 16
 _LIPS = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
          78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]  # fmt: skip
 _OUTER_EYE_CORNERS = (33, 263)
+_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))  # upper and lower inner lip
+_TOUCH = 0.015  # of the interocular distance: lips closer than this are closed
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class FitWeights:
     """Per radian of jaw turn about x (opening), y, z."""
     jaw_closed: float = 25.0
     """Per radian by which the jaw is turned shut beyond its rest."""
+    jaw_known: float = 150.0
+    """Per radian between the jaw's opening and a known one."""
     gaze: float = 2.0
     """Per radian of eye turn."""
     vergence: float = 20.0
@@ -78,15 +82,18 @@ def fit_landmarks(
     focal: float,
     centre: tuple[float, float],
     weights: FitWeights | None = None,
+    *,
+    jaw: float | None = None,
 ) -> FitResult:
     """Camera, shape, expression, jaw and gaze that put the head's landmarks onto `landmarks` [478, 2+] (pixels).
 
-    First the rigid pose alone, then everything together. Takes about a second.
+    First the rigid pose alone, then everything together. Takes about a second. One picture hardly tells a long chin
+    from an open jaw: `jaw` gives the opening in radians where it is known.
     """
     weights = weights or FitWeights()
     target = landmarks[:, :2].double()
     distance = interocular(target)
-    residual = _residual_function(model, target, focal, centre, distance, weights)
+    residual = _residual_function(model, target, focal, centre, distance, weights, jaw)
     start = torch.zeros(_SIZE, dtype=torch.float64)
     depth = focal * _head_interocular(model) / distance
     middle = target.mean(0)
@@ -103,6 +110,12 @@ def fit_landmarks(
     error = float(torch.linalg.vector_norm(predicted - target, dim=-1).mean()) / distance * 100
     pose = pose_vector(x[_JAW], x[_GAZE])
     return FitResult(x[_ROTATION], x[_TRANSLATION], x[_BETAS], x[_EXPR], pose, error)
+
+
+def lips_touch(landmarks: Tensor) -> bool:
+    """Whether landmarks [478, 2+] show a closed mouth; the jaw is then (nearly) shut."""
+    gaps = [torch.linalg.vector_norm(landmarks[a, :2] - landmarks[b, :2]) for a, b in _LIP_PAIRS]
+    return float(torch.stack(gaps).mean()) < _TOUCH * interocular(landmarks)
 
 
 def _head_interocular(model: LandmarkModel) -> float:
@@ -122,10 +135,14 @@ def _residual_function(
     centre: tuple[float, float],
     distance: float,
     weights: FitWeights,
+    jaw: float | None,
 ) -> Callable[[Tensor], Tensor]:
     """All residuals of the fit as one vector: landmarks, then priors."""
     per_point = landmark_weights(weights)
     jaw_weight = torch.tensor(weights.jaw, dtype=torch.float64)
+    jaw_known = torch.zeros(3, dtype=torch.float64)
+    if jaw is not None:
+        jaw_known[0], jaw_weight[0] = jaw, weights.jaw_known
 
     def residual(x: Tensor) -> Tensor:
         offset = (_project(model, x, focal, centre) - target) * per_point / (0.02 * distance)
@@ -133,7 +150,7 @@ def _residual_function(
         priors = [
             x[_BETAS] * weights.betas,
             x[_EXPR] * weights.expr,
-            x[_JAW] * jaw_weight,
+            (x[_JAW] - jaw_known) * jaw_weight,
             x[_JAW][:1].clamp_max(0) * weights.jaw_closed,
             gaze * weights.gaze,
             (gaze[:2] - gaze[2:]) * weights.vergence,

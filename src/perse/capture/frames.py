@@ -73,15 +73,21 @@ class FrameSolver:
         prior[_GAZE] = weights.gaze
         self._prior = prior
 
-    def solve(self, points: Tensor, steps: int = 12, start: Tensor | None = None) -> FrameStates:
+    def solve(
+        self, points: Tensor, steps: int = 12, start: Tensor | None = None, jaw: Tensor | None = None
+    ) -> FrameStates:
         """Parameters of frames whose landmarks are `points` [T, 478, 2] (pixels).
 
         Args:
             start: [T, 63] parameters near the solution, such as those of the frame before: a few `steps` do then.
+            jaw: [T] radians that the jaw is open, where that is known; needs `start`.
         """
+        if jaw is not None and start is not None:
+            start = start.clone()
+            start[:, _JAW.start] = jaw
         starts = [None] * len(points) if start is None else list(start.double().split(_CHUNK))
         parts = zip(points.double().split(_CHUNK), starts)
-        chunks = [self._solve_chunk(part, steps, near) for part, near in parts]
+        chunks = [self._solve_chunk(part, steps, near, jaw is not None) for part, near in parts]
         x = torch.cat([x for x, _ in chunks])
         return FrameStates(x, torch.cat([error for _, error in chunks]))
 
@@ -153,7 +159,9 @@ class FrameSolver:
         x[:, 5] = depth
         return x
 
-    def _solve_chunk(self, target: Tensor, steps: int, near: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _solve_chunk(
+        self, target: Tensor, steps: int, near: Tensor | None, hold_jaw: bool
+    ) -> tuple[Tensor, Tensor]:
         first, second = _OUTER_EYE_CORNERS
         distance = torch.linalg.vector_norm(target[:, first] - target[:, second], dim=-1)
         x = self._start(target, distance) if near is None else near
@@ -163,6 +171,8 @@ class FrameSolver:
             rigid_only = near is None and step < _RIGID_STEPS
             free = RIGID_SIZE if rigid_only else _SIZE
             J = self._jacobian(x, distance, rigid_only)  # [T, R, free]
+            if hold_jaw:
+                J[..., _JAW.start] = 0
             weighted = J * _huber_weight(value)[..., None]
             normal = weighted.mT @ J
             gradient = (weighted.mT @ value[..., None])[..., 0]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perse.capture.fit import fit_landmarks
+from perse.capture.fit import fit_landmarks, lips_touch
 from perse.capture.framing import MIN_INSIDE, check_face, choose_face, head_square, warn
 from perse.capture.images import load_image
 from perse.capture.matting import alpha_matte
@@ -116,8 +116,12 @@ def _landmark_model(head: Head) -> LandmarkModel:
 
 
 def fit_portrait_landmarks(points: Tensor, size: int, head: Head) -> FitResult:
-    """Fit `head` to landmarks [478, 3] of a head square of `size` pixels, with its fixed focal length."""
-    return fit_landmarks(_landmark_model(head), points, FOCAL * size, (size / 2, size / 2))
+    """Fit `head` to landmarks [478, 3] of a head square of `size` pixels, with its fixed focal length.
+
+    Where lips touch, the jaw is held shut: the fit would take a long chin for an open jaw.
+    """
+    jaw = 0.0 if lips_touch(points) else None
+    return fit_landmarks(_landmark_model(head), points, FOCAL * size, (size / 2, size / 2), jaw=jaw)
 
 
 def _camera(fitted: FitResult, size: int) -> Camera:

@@ -16,7 +16,7 @@ import torch
 from scipy.signal import savgol_filter
 from torch import Tensor
 
-from perse.capture.fit import fit_landmarks
+from perse.capture.fit import fit_landmarks, lips_touch
 from perse.capture.following import FaceFollower
 from perse.capture.frames import RIGID_SIZE, FrameSolver, FrameStates
 from perse.capture.framing import warn
@@ -31,6 +31,9 @@ from perse.splat import Camera
 Progress = Callable[[int, int], None]
 NECK = slice(3, 6)
 """Where theta holds the turn of a tracked head."""
+JAW = 6
+"""Where theta holds the opening of the jaw."""
+_JAW_STEPS = 5  # of the solver, from the solution with another jaw
 
 FOCAL_SHARE = 1.2  # guessed focal length in longer picture sides
 _SHAPE_FRAMES = 12  # frames that the shape is averaged over
@@ -112,7 +115,7 @@ def track_details(
     centre = (seen.width / 2, seen.height / 2)
     betas = _shared_shape(model, seen, focal, centre)
     solver = FrameSolver(model, betas, focal, centre)
-    states = solver.solve(seen.points[seen.found])
+    states = shut_jaw(solver, solver.solve(seen.points[seen.found]), seen.points[seen.found])
     states, error = _spread(states, seen.found)
     bad = _bad_frames(states, error, rate) | (seen.covered > _WELL_COVERED)
     bad_expr = bad | (seen.covered > _COVERED)
@@ -194,11 +197,35 @@ def _shared_shape(
 
 
 def mean_shape(model: LandmarkModel, points: Tensor, focal: float, centre: tuple[float, float]) -> Tensor:
-    """Mean shape [100] of fits to frames' landmarks [T, 478, 2], weighted towards the better ones."""
-    fits = [fit_landmarks(model, row, focal, centre) for row in points]
+    """Mean shape [100] of fits to frames' landmarks [T, 478, 2], weighted towards the better ones.
+
+    A single frame mistakes a long chin for an open jaw. Frames with closed lips tell by how much: the jaw of all
+    frames is shut by that, and the shape makes up for it.
+    """
+    touch = [lips_touch(row) for row in points]
+    if all(touch):
+        fits = [fit_landmarks(model, row, focal, centre, jaw=0.0) for row in points]
+    else:
+        fits = [fit_landmarks(model, row, focal, centre) for row in points]
+    shut = [float(fit.pose[JAW]) for fit, touches in zip(fits, touch, strict=True) if touches]
+    if shut and not all(touch):
+        jaws = [max(0.0, float(fit.pose[JAW]) - float(np.median(shut))) for fit in fits]
+        fits = [
+            fit_landmarks(model, row, focal, centre, jaw=jaw) for row, jaw in zip(points, jaws, strict=True)
+        ]
     weights = torch.tensor([1 / fit.error**2 for fit in fits], dtype=torch.float64)
     shapes = torch.stack([fit.betas for fit in fits])
     return (weights / weights.sum()) @ shapes
+
+
+def shut_jaw(solver: FrameSolver, states: FrameStates, points: Tensor) -> FrameStates:
+    """The states solved again with the jaw shut where lips touch, and less open by as much in all other frames."""
+    shut = torch.tensor([lips_touch(frame) for frame in points])
+    if not bool(shut.any()):
+        return states
+    opening = states.pose[:, JAW]
+    jaw = (opening - opening[shut].median()).clamp_min(0)
+    return solver.solve(points, _JAW_STEPS, states.x, jaw)
 
 
 def _spread(states: FrameStates, found: Tensor) -> tuple[FrameStates, Tensor]:
