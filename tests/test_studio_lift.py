@@ -16,7 +16,8 @@ from perse.capture import capture
 from perse.dataset import LABELS, Attribute, Edited, Motion, Portrait, default_motion
 from perse.errors import PerseError
 from perse.evaluation.puppets import follow_face, front_psnr, identity_when_turned, label_agreement
-from perse.head import PARTS, open_head, pose_transforms
+from perse.head import PARTS, Binding, open_head, pose_transforms
+from perse.head.skinning import skin_runs_torch
 from perse.splat import Camera
 from perse.studio import Puppet, Rooted, Skinned, StudioAnimator, StudioEditor, SurfaceDiscs, label_code
 from perse.studio import makers as makers_module
@@ -193,6 +194,43 @@ def test_single_joint_shortcut_equals_blending(puppet: Puppet) -> None:
     torch.testing.assert_close(
         group.pose(transforms, quats)[0], almost.pose(transforms, quats)[0], atol=1e-3, rtol=0
     )
+
+
+def test_blended_joints_are_the_head_s_own_skinning(puppet: Puppet) -> None:
+    """Hair between skull and shoulders must bend as the head's skin (and the learned avatar) does."""
+    count = 30
+    generator = torch.Generator().manual_seed(4)
+    weights = torch.rand(count, 5, generator=generator)
+    weights = weights / weights.sum(1, keepdim=True)
+    group = Skinned(
+        means=torch.randn(count, 3, generator=generator), scales=torch.ones(count, 3), weights=weights,
+        quats=torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=1),
+        opacities=torch.ones(count), colors=torch.ones(count, 3), labels=torch.zeros(count).byte(),
+    )  # fmt: skip
+    pose = pose_of(yaw=30, pitch=-10, jaw=12)
+    binding = Binding(torch.zeros(count, 3, 50), torch.zeros(count, 3, 36), weights)
+    means, quats, _ = skin_runs_torch(
+        group.means, [binding], puppet.joints(), torch.zeros(1, 50), pose[None], group.quats
+    )
+    transforms, joint_quats, _ = pose_transforms(puppet.joints(), pose)
+    posed, turned = group.pose(transforms, joint_quats)
+    torch.testing.assert_close(posed, means[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(quat_to_matrix(turned), quat_to_matrix(quats[0]), atol=1e-5, rtol=0)
+
+
+def test_maps_agree_with_one_another(puppet: Puppet, portrait: Portrait) -> None:
+    """Depth and normals are of what the picture shows: the nose is nearest and faces the camera."""
+    expr, camera = portrait.expr, portrait.camera.resized(128, 128)
+    drawn = puppet.render_maps(expr, portrait.pose, camera)
+    image, alpha, labels = puppet.render(expr, portrait.pose, camera)
+    torch.testing.assert_close(drawn.image.clamp(0, 1), image)
+    assert torch.equal(drawn.labels, labels)
+    person = alpha > 0.9
+    assert bool((drawn.depth[person] > 0).all())
+    nose = labels == label_code("nose")
+    assert float(drawn.depth[nose].median()) < float(drawn.depth[labels == label_code("hair")].median())
+    to_camera = -(drawn.normals[nose] @ camera.viewmat[:3, :3].T)[:, 2]
+    assert float(to_camera.mean()) > 0.6
 
 
 # ---- light and filling

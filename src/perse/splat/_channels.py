@@ -58,18 +58,34 @@ def facing_normals(
 
     Gradients reach the quaternions; which axis is the shortest, and which way it points, count as given.
     """
-    shortest = scales.detach().abs().argmin(dim=-1)
-    axes = torch.eye(3, dtype=quats.dtype, device=quats.device)[
-        shortest
-    ]  # [..., N, 3], of each Gaussian's own frame
     unit = torch.nn.functional.normalize(_finite(quats), dim=-1)
-    w, v = unit[..., :1], unit[..., 1:]
-    normals = axes + 2.0 * torch.linalg.cross(v, torch.linalg.cross(v, axes) + w * axes)  # rotated
+    w, x, y, z = unit.movedim(-1, 0).contiguous().unbind(0)  # component by component: no small vectors
+    normal = _pick(scales.detach().abs(), _columns(w, x, y, z))
     with torch.no_grad():
         rotation, translation = viewmat[..., :3, :3], viewmat[..., :3, 3, None]
         position = -torch.linalg.solve(rotation, translation).squeeze(-1)  # of the camera, in the world
-        away = (normals * (means - position[..., None, :])).sum(dim=-1, keepdim=True) > 0
-    return torch.where(away, -normals, normals)
+        across = (part * (means[..., k] - position[..., k, None]) for k, part in enumerate(normal))
+        sign = torch.where(sum(across) > 0, -1.0, 1.0).to(unit.dtype)
+    return torch.stack([part * sign for part in normal], dim=-1)
+
+
+def _columns(w: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> list[list[torch.Tensor]]:
+    """The columns of the rotation matrices of unit quaternions, component by component."""
+    x2, y2, z2 = 2 * x, 2 * y, 2 * z
+    xx, yy, zz, xy, xz, yz = x * x2, y * y2, z * z2, x * y2, x * z2, y * z2
+    wx, wy, wz = w * x2, w * y2, w * z2
+    return [
+        [1 - yy - zz, xy + wz, xz - wy],
+        [xy - wz, 1 - xx - zz, yz + wx],
+        [xz + wy, yz - wx, 1 - xx - yy],
+    ]
+
+
+def _pick(scales: torch.Tensor, columns: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Of three columns [3][3][..., N] the one along the shortest of scales [..., N, 3]; the first of equals."""
+    a, b, c = scales.unbind(-1)
+    first, second = (a <= b) & (a <= c), b <= c
+    return [torch.where(first, p, torch.where(second, q, r)) for p, q, r in zip(*columns, strict=True)]
 
 
 def _finite(tensor: torch.Tensor) -> torch.Tensor:

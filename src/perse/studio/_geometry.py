@@ -107,12 +107,32 @@ def triangle_discs(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     covariance ``sum_i (p_i - c)(p_i - c)^T / 12``, so the discs stretch exactly as the mesh does.
     """
     frames = triangle_frames(vertices, faces)
-    corners = vertices[faces]
-    centred = corners - corners.mean(1, keepdim=True)  # [F, 3, 3]
-    x = (centred * frames[:, None, :, 0]).sum(-1)  # [F, 3]
-    y = (centred * frames[:, None, :, 1]).sum(-1)
+    angle, sigmas = in_plane_axes(vertices[faces], frames)
+    return turned_in_plane(matrix_to_quat(frames), angle), sigmas
+
+
+def in_plane_axes(corners: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The triangles' covariances in their own planes: angle of the major axis [F], standard deviations [F, 2].
+
+    corners [F, 3, 3] of the triangles and their :func:`triangle_frames` [F, 3, 3].
+    """
+    centred = corners - corners.mean(1, keepdim=True)
+    x, y = torch.matmul(centred, frames[..., :2]).unbind(-1)  # [F, 3]
     angle, major, minor = principal_axes_2d((x * x).sum(1) / 12, (y * y).sum(1) / 12, (x * y).sum(1) / 12)
-    return matrix_to_quat(_turn_in_plane(frames, angle)), torch.stack([major, minor], dim=-1)
+    return angle, torch.stack([major, minor], dim=-1)
+
+
+def turned_in_plane(quats: Tensor, angle: Tensor) -> Tensor:
+    """Rotations [N, 4], first turned by ``angle`` [N] around their third axis."""
+    w, x, y, z = quats.unbind(-1)
+    cos, sin = (angle / 2).cos(), (angle / 2).sin()
+    return torch.stack([w * cos - z * sin, x * cos + y * sin, y * cos - x * sin, z * cos + w * sin], dim=-1)
+
+
+def left_matrix(quat: Tensor) -> Tensor:
+    """[4, 4] of one quaternion [4]: ``quats @ left_matrix(q).T`` is ``quat_multiply(q, quats)``."""
+    w, x, y, z = quat.tolist()
+    return quat.new_tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
 
 
 def tangent_discs(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from perse.studio._geometry import quat_multiply
+from perse.studio._geometry import left_matrix
 
 GroupT = TypeVar("GroupT", bound="Group")
 
@@ -116,17 +116,24 @@ class Skinned(Group):
         if not len(self):
             return self.means, self.quats
         joint = self.single_joint
+        used = self._joints if joint is None else [joint]
+        first = used[0]
+        base, turn = joint_transforms[first], joint_quats[first]
+        means = torch.addmm(base[:, 3], self.means, base[:, :3].T)
+        quats = self.quats @ left_matrix(turn).T
         if joint is not None:
-            transform = joint_transforms[joint]
-            means = self.means @ transform[:, :3].T + transform[:, 3]
-            return means, quat_multiply(joint_quats[joint], self.quats)
-        used = (self.weights.amax(0) > 1e-4).nonzero().squeeze(1)
-        weights = self.weights[:, used]
-        means = torch.zeros_like(self.means)
-        for column, joint_index in enumerate(used.tolist()):
-            transform = joint_transforms[joint_index]
-            means += weights[:, column : column + 1] * (self.means @ transform[:, :3].T + transform[:, 3])
-        quats = joint_quats[used]
-        quats = torch.where((quats @ quats[0] < 0)[:, None], -quats, quats)  # one hemisphere before blending
-        blended = torch.nn.functional.normalize(weights @ quats, dim=1)
-        return means, quat_multiply(blended, self.quats)
+            return means, quats
+        # Weights sum to one: what the first joint does, and how far the others do otherwise. (Quaternions are
+        # blended in one hemisphere, and the product is linear in them.)
+        for index in used[1:]:
+            other = joint_quats[index]
+            other = -other if bool(other @ turn < 0) else other
+            weight = self.weights[:, index : index + 1]
+            apart = joint_transforms[index] - base
+            means.addcmul_(weight, torch.addmm(apart[:, 3], self.means, apart[:, :3].T))
+            quats.addcmul_(weight, self.quats @ left_matrix(other - turn).T)
+        return means, torch.nn.functional.normalize(quats, dim=1)
+
+    @cached_property
+    def _joints(self) -> list[int]:
+        return (self.weights.amax(0) > 1e-4).nonzero().squeeze(1).tolist()

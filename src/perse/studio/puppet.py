@@ -16,7 +16,7 @@ from torch import Tensor
 
 from perse.dataset import LABELS, Portrait, SubjectPoints
 from perse.head import PARTS, Head, pose_transforms, vertex_normals
-from perse.splat import Camera, Gaussians, render
+from perse.splat import Camera, Gaussians, Rendering, render
 from perse.studio._geometry import (
     luminance,
     matrix_to_quat,
@@ -25,10 +25,10 @@ from perse.studio._geometry import (
     quat_multiply,
     rotate,
     spherical_harmonics,
-    triangle_discs,
     triangle_frames,
 )
-from perse.studio.groups import DISC_SPREAD, DISC_THICKNESS, Group, Rooted, Skinned, SurfaceDiscs
+from perse.studio._posing import Poser
+from perse.studio.groups import Group, Rooted, Skinned, SurfaceDiscs
 from perse.studio.regions import Regions
 
 EYE_LANDMARKS = ((386, 374), (159, 145))  # upper and lower lid of the left (+x) and the right eye
@@ -102,6 +102,7 @@ class Puppet:
         if self.offsets is None:
             self.offsets = torch.zeros_like(self.head.v_template)
         self._rest: Tensor | None = None
+        self._poser: Poser | None = None
 
     # ---- groups -----------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Puppet:
     def copy(self) -> Puppet:
         """An independent puppet that shares the (immutable) groups."""
         other = replace(self, groups=dict(self.groups), palette=dict(self.palette))
-        other._rest = self._rest
+        other._rest, other._poser = self._rest, self._poser
         other.__dict__["regions"] = self.regions
         return other
 
@@ -245,35 +246,13 @@ class Puppet:
         """All Gaussians (or only the groups ``names``) in a pose, expr [50] and pose [15], with labels [N]."""
         vertices = self.posed_vertices(expr, pose)
         transforms, joint_quats, _ = pose_transforms(self.joints(), pose)
-        return self._place(vertices, transforms, joint_quats, names)
+        poser = self._poser_of([self.groups[name] for name in (self.groups if names is None else names)])
+        return poser.place(vertices, self.closure(vertices), transforms, joint_quats), poser.labels
 
-    def _place(
-        self, vertices: Tensor, transforms: Tensor, joint_quats: Tensor, names: Sequence[str] | None
-    ) -> tuple[Gaussians, Tensor]:
-        groups = [self.groups[name] for name in (self.groups if names is None else names)]
-        surface = _Surface(vertices, self.faces)
-        closure = self.closure(vertices)
-        means, quats, scales = [], [], []
-        for group in groups:
-            if isinstance(group, SurfaceDiscs):
-                m, q, s = surface.discs(group)
-            elif isinstance(group, Rooted):
-                m, q, s = surface.rooted(group)
-            elif isinstance(group, Skinned):
-                (m, q), s = group.pose(transforms, joint_quats), group.scales
-            else:
-                raise TypeError(f"unknown kind of group {type(group).__name__}")
-            means.append(m)
-            quats.append(q)
-            scales.append(s)
-        gaussians = Gaussians(
-            means=torch.cat(means),
-            quats=torch.cat(quats),
-            scales=torch.cat(scales),
-            opacities=torch.cat([group.opacities for group in groups]),
-            colors=torch.cat([group.current_colors(closure) for group in groups]),
-        )
-        return gaussians, torch.cat([group.labels for group in groups])
+    def _poser_of(self, groups: Sequence[Group]) -> Poser:
+        if self._poser is None or not self._poser.poses(groups):
+            self._poser = Poser(groups, self.faces)
+        return self._poser
 
     def rest_points(self, names: Sequence[str] | None = None) -> SubjectPoints:
         """Every Gaussian at expr = 0, pose = 0 with what binds it: what learning starts from."""
@@ -319,6 +298,18 @@ class Puppet:
         gaussians, labels = self.posed(expr, pose, names)
         return draw(gaussians, labels, camera, background)
 
+    def render_maps(
+        self, expr: Tensor, pose: Tensor, camera: Camera, background: Tensor | None = None
+    ) -> Rendering:
+        """Draw a pose with all maps: image, alpha and labels as :meth:`render`, depth [H, W] and normals [H, W, 3].
+
+        Depth is in metres, 0 where nothing is; normals are unit vectors in the head's frame.
+        """
+        gaussians, labels = self.posed(expr, pose)
+        white = torch.ones(3) if background is None else background
+        with torch.no_grad():
+            return render(gaussians, camera, white, labels=labels, depth=True, normals=True)
+
     # ---- files ------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
@@ -333,43 +324,6 @@ class Puppet:
         from perse.studio._files import load_puppet
 
         return load_puppet(Path(path), head, portrait)
-
-
-class _Surface:
-    """One posed head: the shared work of all groups on its triangles."""
-
-    def __init__(self, vertices: Tensor, faces: Tensor) -> None:
-        self.vertices = vertices
-        self.faces = faces
-
-    @cached_property
-    def _discs(self) -> tuple[Tensor, Tensor]:
-        return triangle_discs(self.vertices, self.faces)
-
-    @cached_property
-    def _frames(self) -> tuple[Tensor, Tensor]:
-        frames = triangle_frames(self.vertices, self.faces)
-        return frames, matrix_to_quat(frames)
-
-    @cached_property
-    def _corners(self) -> Tensor:
-        return self.vertices[self.faces]  # [F, 3, 3]
-
-    def _points(self, face: Tensor, bary: Tensor) -> Tensor:
-        corners = self._corners[face]
-        return torch.matmul(bary[:, None], corners).squeeze(1)
-
-    def discs(self, group: SurfaceDiscs) -> tuple[Tensor, Tensor, Tensor]:
-        quats, sigmas = self._discs
-        in_plane = sigmas[group.face] * (DISC_SPREAD / group.k)[:, None]
-        scales = torch.cat([in_plane, torch.full_like(in_plane[:, :1], DISC_THICKNESS)], dim=1)
-        return self._points(group.face, group.bary), quats[group.face], scales
-
-    def rooted(self, group: Rooted) -> tuple[Tensor, Tensor, Tensor]:
-        frames, quats = self._frames
-        moved = torch.matmul(frames[group.face], group.offsets[..., None]).squeeze(-1)
-        means = self._points(group.face, group.bary) + moved
-        return means, quat_multiply(quats[group.face], group.quats), group.scales
 
 
 def _gap(landmarks: Tensor, pair: tuple[int, int]) -> Tensor:
