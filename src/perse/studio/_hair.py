@@ -44,6 +44,8 @@ LABEL = LABELS.index("hair")
 NAPE = np.array([0.0, -0.02, -0.08])
 OVERLAP = 24
 """Pixels by which the back of hanging hair reaches above the nape."""
+WALL_GROWS = 80
+"""Pixels below the nape at which the wall of hanging hair has its full depth."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regio
     nape = view.project(NAPE[None])[0, 1]
     above = np.arange(photo.size)[:, None] < nape
     hair = photo.hair > 0.5
-    face_or_hair = np.isin(photo.part, (FACE_SKIN, HAIR, BODY_SKIN)) & above
+    face_or_hair = np.isin(photo.part, (FACE_SKIN, HAIR, BODY_SKIN)) & (above | _framed(hair))
     silhouette = fill_holes(face_or_hair | hair | (photo.worn > 0.5))
     bulge = _ball(edge_distance(silhouette) * pixel)
     front = _front_depth(photo, near, centre_depth, bulge, silhouette, pixel)
@@ -122,6 +124,13 @@ def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regio
         mean=np.median(photo.image[hair], 0),
         centre_depth=centre_depth,
     )
+
+
+def _framed(hair: Array) -> Array:
+    """[H, W] bool: what has hair on both sides in its row, as a neck between hanging locks: no outline of the hair."""
+    left = np.maximum.accumulate(hair, axis=1)
+    right = np.maximum.accumulate(hair[:, ::-1], axis=1)[:, ::-1]
+    return left & right
 
 
 def _between(hanging: Array, middle: float) -> Array:
@@ -246,19 +255,24 @@ class _Wall:
 def _find_wall(field: HairField, photo: Photo, view: View) -> _Wall:
     nape = view.project(NAPE[None])[0, 1]
     whole = fill_holes(field.silhouette & (photo.hair > 0.5)) & field.behind.any()
-    rim = whole & ~ndimage.binary_erosion(whole, iterations=2)
+    rim = whole & ~ndimage.binary_erosion(whole, iterations=2, border_value=1)
     row = np.arange(photo.size)[:, None]
     rim &= (row > nape - OVERLAP) & (row < nape + 200)  # above it the crown closes the sides
     rim &= ndimage.binary_dilation(photo.hair > 0.5, iterations=2)
-    rim &= ~ndimage.binary_erosion(field.silhouette, iterations=4)
+    rim &= ~ndimage.binary_erosion(field.silhouette, iterations=4, border_value=1)
     rim &= np.indices(rim.shape).sum(0) % 2 == 0
     rows, columns = rim.nonzero()
     front = field.front[rows, columns]
     back = np.where(field.behind[rows, columns], field.back[rows, columns], field.centre_depth + 0.02)
+    back = np.maximum(back, front + 0.004)
+    grown = smoothstep(
+        rows - nape, -OVERLAP, WALL_GROWS
+    )  # no step where the crown above gives way to the wall
+    back = front + (back - front) * (0.25 + 0.75 * grown)
     middle = np.argwhere(whole).mean(0)[::-1] if whole.any() else np.zeros(2)
     inward = middle - np.stack([columns, rows], 1)
     inward = inward / (np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9)
-    return _Wall(rows, columns, front, np.maximum(back, front + 0.004), inward)
+    return _Wall(rows, columns, front, back, inward)
 
 
 def _rim(field: HairField, wall: _Wall, view: View, pose: PoseAtPhoto) -> Skinned:

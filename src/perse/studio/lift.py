@@ -21,7 +21,7 @@ from perse.studio._clothes import (
 from perse.studio._eyes import closed_lids, color_eyes, lid_motion, rig_axes
 from perse.studio._geometry import normalize, smoothstep, triangle_discs
 from perse.studio._hair import hair_color, lift_hair
-from perse.studio._image import Array, Photo, read_photo, sample
+from perse.studio._image import Array, Photo, dilate, read_photo, sample
 from perse.studio._image import smoothstep as np_smoothstep
 from perse.studio._mouth import color_mouth, inner_faces, tooth_color
 from perse.studio._refine import refine
@@ -95,6 +95,12 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     for name in ("hair", "clothes", "eyewear", "worn_hat", "trinkets"):
         if name in puppet.groups:  # soft borders show the background through: leave their colours alone
             trust[name] = smoothstep(puppet.groups[name].opacities, 0.6, 0.95)
+    if (
+        "hair" in puppet.groups
+    ):  # but where they show skin through, hair and skin together must make the photo's colour
+        means = puppet.posed(portrait.expr, portrait.pose, ["hair"])[0].means.double().numpy()
+        over_skin = sample(dilate(photo.skin, 5), view.project(means))
+        trust["hair"] = torch.maximum(trust["hair"], to_tensor(np_smoothstep(over_skin, 0.1, 0.4)))
     for name in ("hair_edge", "hair_locks"):
         if name in puppet.groups:
             trust[name] = torch.full((len(puppet.groups[name]),), 0.7)
@@ -174,8 +180,19 @@ def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
         },
     )
     bare = 1 - np_smoothstep(sample(photo.hair, surface.pixels), 0.1, 0.4)
-    free = to_tensor(np.clip(np.maximum(known, seen), 0, 1) * bare)
-    return _split_at_collar(puppet, scene, surface, discs, free)
+    free = np.maximum(np.clip(np.maximum(known, seen), 0, 1) * bare, _beside_hair(surface, photo))
+    return _split_at_collar(puppet, scene, surface, discs, to_tensor(free))
+
+
+def _beside_hair(surface: Surface, photo: Photo) -> Array:
+    """[N] how much the photo shows skin beside the hair or through its soft border.
+
+    In its shade, at a slant or mixed: too little to trust the colour, but enough to be made right from the front.
+    """
+    hair, skin = sample(photo.hair, surface.pixels), sample(photo.skin, surface.pixels)
+    near = np_smoothstep(sample(dilate(photo.hair, 31), surface.pixels), 0.1, 0.4)
+    shown = near * np_smoothstep(skin, 0.15, 0.35) * (1 - np_smoothstep(hair, 0.45, 0.75))
+    return 0.8 * shown * np_smoothstep(surface.facing, 0.1, 0.35) * surface.visible * surface.body
 
 
 def _split_at_collar(
