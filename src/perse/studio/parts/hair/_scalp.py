@@ -125,8 +125,8 @@ def presence(sitter: Sitter, params: HairParams, template: Array) -> Array:
     ) * (y > sitter.eye[1] + 0.02)
     island = smoothstep(y, sitter.brow_y + 0.028, sitter.brow_y + 0.052)
     kept *= 1 - params.crown * island
-    above = y - sitter.eye[1] - 0.024 * smoothstep(z, 0.0, 0.055) - 0.002 * wander(template, 13, 250.0)[:, 0]
-    burn = (1 - smoothstep(above, 0.002, 0.022)) * smoothstep(z, -0.010, 0.004)
+    above = y - sitter.eye[1] - 0.010 * smoothstep(z, 0.0, 0.055) - 0.002 * wander(template, 13, 250.0)[:, 0]
+    burn = (1 - smoothstep(above, -0.004, 0.010)) * smoothstep(z, -0.010, 0.004)
     kept *= 1 - 0.97 * params.tied * burn
     off = np.linalg.norm(off_parting(params, template), axis=1)
     bare = 1 - smoothstep(off, 0.0004, 0.0022)
