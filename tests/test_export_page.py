@@ -18,14 +18,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perse.avatar import Avatar, linear_field
+from perse.avatar import Avatar, PointAdapter, linear_field
+from perse.avatar.adapters import AdapterShape
 from perse.cli import main
 from perse.dataset import ABSENTABLE, CATEGORIES, default_motion
 from perse.errors import PerseError
 from perse.export import write_page
 from perse.export._bases import drivers, fewer_columns
 from perse.export._container import MAGIC, Container
-from perse.export._page_data import short_label
+from perse.export._page_data import LeftOutWarning, short_label
 from perse.head import arkit_to_motion, open_head
 from synthetic import shared_dataset, small_avatar, small_model
 
@@ -144,6 +145,19 @@ def test_what_a_page_cannot_hold_is_refused(tmp_path):
     with pytest.raises(PerseError, match="learned"):
         write_page(small_avatar(), tmp_path / "a.html", default_motion(), wearing={"hat": "red fez"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_from_another_photo_is_named_not_lost(tmp_path):
+    """Fails when a page silently lacks, or wrongly draws, what `perse transfer` taught."""
+    avatar = Avatar.load(small_avatar().save(tmp_path / "avatar"))
+    shape = AdapterShape("a friend's beret", "hat", "points", dim=avatar.model.latent.z_zero.numel())
+    avatar.add(PointAdapter(shape, avatar.model.config.field))
+    with pytest.warns(LeftOutWarning, match="a friend's beret"):
+        path = write_page(avatar, tmp_path / "a.html", default_motion(), thumbnails=False)
+    options = unpacked(path.read_text())[0]["looks"]["categories"]["hat"]["options"]
+    assert [o["label"] for o in options] == ["none", "blue knitted beanie", "black fedora"]
+    with pytest.raises(PerseError, match="another photo"):
+        write_page(avatar, path, default_motion(), wearing={"hat": "a friend's beret"})
 
 
 def test_labels_are_what_differs():

@@ -15,7 +15,7 @@ interface Scripting {
   idle(playing: boolean): void;
   view(yaw: number, pitch: number, zoom?: number): void;
   picture(width: number, height: number): { width: number; height: number; rgba: Uint8Array };
-  stats(): { points: number; drawn: number; framesPerSecond: number };
+  stats(): { points: number; drawn: number; frames: number; framesPerSecond: number };
 }
 
 declare global {
@@ -127,8 +127,8 @@ window.perse = {
   },
   picture: (width, height) => ({ width, height, rgba: playing().picture(width, height) }),
   stats: () => {
-    const { times, avatar, visible } = playing();
+    const { times, avatar, visible, frames } = playing();
     const seconds = times.length > 1 ? (times[times.length - 1] - times[0]) / 1000 : Infinity;
-    return { points: avatar.count, drawn: visible, framesPerSecond: (times.length - 1) / seconds };
+    return { points: avatar.count, drawn: visible, frames, framesPerSecond: (times.length - 1) / seconds };
   },
 };

@@ -38,6 +38,8 @@ export class Player {
   onMorph: (category: string) => void = () => undefined;
   /** Milliseconds of the last frames. */
   readonly times: number[] = [];
+  /** Pictures drawn since the page was opened. */
+  frames = 0;
   idle = true;
   private readonly renderer: Renderer;
   private readonly skeleton: Skeleton;
@@ -159,6 +161,7 @@ export class Player {
       this.size = size;
     }
     if (!this.renderer.poll() && !changed) return;
+    this.frames++;
     const floor = this.camera.floor(this.canvas.width, this.canvas.height);
     this.renderer.show({
       inner: [0.985, 0.98, 0.972],

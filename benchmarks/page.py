@@ -1,0 +1,135 @@
+"""The exported page of an avatar: its size, how far its pictures are from Python's, and frames a second in a browser.
+
+python benchmarks/page.py runs/demo/avatar [--speed-only]
+
+Needs Chromium and playwright. The browser draws with SwiftShader, on the CPU: frames a second are those of a machine
+without any GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from perse.avatar import Avatar
+from perse.dataset import CATEGORIES, default_motion
+from perse.export import write_page
+from perse.export._page_data import short_label
+from perse.head import arkit_to_motion
+
+ARGUMENTS = [
+    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]  # fmt: skip
+SIZE = 256
+SPEED_POINTS, SPEED_SIDE, SPEED_SECONDS = 20_000, 512, 20.0
+UNITS = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "eyeBlinkRight": 1.0, "browInnerUp": 0.5}
+READ = """([w, h]) => { const { rgba } = perse.picture(w, h); let s = '';
+  for (let i = 0; i < rgba.length; i += 8192) s += String.fromCharCode(...rgba.subarray(i, i + 8192));
+  return btoa(s); }"""
+
+
+def picture(tab) -> np.ndarray:
+    """What the page shows, [H, W, 3] in grey levels."""
+    content = base64.b64decode(tab.evaluate(READ, [SIZE, SIZE]))
+    return np.frombuffer(content, np.uint8).reshape(SIZE, SIZE, 4)[..., :3].astype(np.float64)
+
+
+def differences(tab, avatar: Avatar, looks: int) -> np.ndarray:
+    """Mean differences in grey levels: a moving face, one look a category half way, then some looks as they are."""
+    tab.evaluate("perse.idle(false)")
+    expr, pose = arkit_to_motion(avatar.head, UNITS)
+    pose[4] += 0.3
+    tab.evaluate("units => perse.face(units, { yaw: 0.3 })", UNITS)
+    expr, pose = (avatar.rest[0] + expr)[None], (avatar.rest[1] + pose)[None]
+    camera = avatar.camera.resized(SIZE, SIZE)
+    found = []
+    for category in CATEGORIES:
+        for prompt in avatar.learned(category)[:looks]:
+            for weight in (0.5, 1.0):
+                call = "([c, l, w]) => perse.wear(c, perse.categories()[c][0], l, w)"
+                tab.evaluate(call, [category, short_label(prompt, category), weight])
+                look = avatar.mix(avatar.reference, avatar.look(**{category: prompt}), weight, category)
+                truth = avatar.render(look, expr, pose, camera)[0].cpu().numpy() * 255
+                found.append(np.abs(picture(tab) - truth).mean())
+        tab.evaluate("c => perse.wear(c, perse.categories()[c][0])", category)
+    return np.array(found)
+
+
+def cpu_seconds() -> float:
+    """What this program and all that it started have computed: other users of the machine do not count."""
+    parents, spent = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended
+        number = int(stat.parent.name)
+        parents[number], spent[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+    ours = {os.getpid()}
+    while more := {n for n, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(spent.get(n, 0) for n in ours) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("avatar", type=Path)
+    parser.add_argument("--looks", type=int, default=1, help="looks compared in every category")
+    parser.add_argument("--speed-only", action="store_true")
+    options = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("no Chromium on this machine")
+    avatar, motion = Avatar.load(options.avatar), default_motion()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS, timeout=300_000)
+
+        def opened(name: str, side: int = SIZE, **settings):
+            path = write_page(avatar, Path(folder) / f"{name}.html", motion, **settings)
+            tab = browser.new_page(viewport={"width": side + 372, "height": side})
+            tab.set_default_timeout(300_000)
+            start = time.perf_counter()
+            tab.goto(path.as_uri())
+            tab.evaluate("perse.ready")
+            return tab, path.stat().st_size / 1e6, time.perf_counter() - start
+
+        variants: dict[str, dict] = {name: {"quality": name} for name in ("small", "normal", "fine")}
+        variants["normal, without MLP_pose"] = {"pose_detail": False}
+        for name, settings in {} if options.speed_only else variants.items():
+            tab, megabytes, seconds = opened(name, **settings)
+            gaps = differences(tab, avatar, options.looks)
+            print(
+                f"{name:26s} {megabytes:5.2f} MB  ready after {seconds:4.1f} s  mean difference {gaps.mean():.3f}, "
+                f"at most {gaps.max():.3f} of 255 ({len(gaps)} looks and blends)",
+                flush=True,
+            )
+            tab.close()
+        tab, megabytes, _ = opened("speed", side=SPEED_SIDE, points=SPEED_POINTS)
+        tab.evaluate("perse.idle(true)")
+        time.sleep(3)
+        before, spent = tab.evaluate("perse.stats()"), cpu_seconds()
+        time.sleep(SPEED_SECONDS)
+        stats, spent = tab.evaluate("perse.stats()"), cpu_seconds() - spent
+        frames = max(1, stats["frames"] - before["frames"])
+        print(
+            f"{stats['points']} Gaussians ({stats['drawn']} drawn), {SPEED_SIDE} px: {frames / SPEED_SECONDS:.1f} "
+            f"frames a second here, {1000 * spent / frames:.0f} ms of CPU a frame, {megabytes:.2f} MB"
+        )
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
