@@ -22,6 +22,7 @@ from perse.errors import PerseError
 from perse.head import arkit_names, arkit_to_motion, open_head
 from perse.splat import Camera
 from perse.viewer import write_video
+from perse.viewer.building import Build
 from perse.viewer.live import LiveViewer, Scene, camera_of, view_of
 from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, PuppetStage, check_outfit
 from synthetic import small_avatar
@@ -226,6 +227,62 @@ def test_the_command_says_what_it_cannot_show(tmp_path, capsys) -> None:
     assert "neither an avatar" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: edit_json(f / "avatar.json", version=99), "version 99"),
+        (lambda f: edit_json(f / "avatar.json", layout={"base": 10**12}), "layout"),
+        (lambda f: (f / "weights.safetensors").write_bytes(b"\xff" * 64), "weights"),
+        (lambda f: swap_for_link(f / "weights.safetensors"), "symbolic link"),
+    ],
+)
+def test_avatars_from_strangers_are_refused_by_every_command(damage, message: str, tmp_path, capsys) -> None:
+    """Fails when a broken or hostile folder ends in a traceback, fills the memory, or is read outside of itself."""
+    folder = small_avatar().save(tmp_path / "avatar")
+    damage(folder)
+    before = sorted(tmp_path.rglob("*"))
+    for command in (["view", str(folder), "--no-browser"], ["drive", str(folder), "take.csv"]):
+        (tmp_path / "take.csv").write_text("JawOpen\n0\n")
+        arguments = [word.replace("take.csv", str(tmp_path / "take.csv")) for word in command]
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "take.csv"])
+
+
+def edit_json(path, **changes) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def swap_for_link(path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def test_a_port_in_use_is_no_obstacle(stage: AvatarStage) -> None:
+    """Fails when a second viewer beside a first one does not start."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        viewer = LiveViewer(stage, default_motion().select(range(3)), port=taken.getsockname()[1])
+        try:
+            assert not viewer.url.endswith(f":{taken.getsockname()[1]}")
+        finally:
+            viewer.close()
+
+
+def test_a_build_that_fails_says_why(tmp_path) -> None:
+    """Fails when the page shows a bar that never moves for a photo that cannot be used."""
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"no picture")
+    build = Build(photo, tmp_path / "runs" / "me")
+    wait_for(lambda: build.progress().state != "running", 120)
+    assert build.progress().state == "failed"
+    assert "photo.jpg" in build.progress().words
+    assert build.grown() is None
+    build.stop()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] in (["me"], [])
+
+
 # --- with a browser
 
 
@@ -260,6 +317,12 @@ def test_a_browser_shows_the_person_and_its_sliders_move(viewer: LiveViewer, sta
         before = len(viewer.updates)
         viewer.play(True)
         wait_for(lambda: len(viewer.updates) > before + 3)
+        other = browser.new_page()
+        other.goto(viewer.url)
+        wait_for(lambda: len(viewer.server.get_clients()) == 2)
+        other.close()  # in the middle of a motion
+        before = len(viewer.updates)
+        wait_for(lambda: len(viewer.server.get_clients()) == 1 and len(viewer.updates) > before + 3)
         viewer.play(False)
         client = next(iter(viewer.server.get_clients().values()))
         assert viewer.screenshot(client).startswith(b"\x89PNG")

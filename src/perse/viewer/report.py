@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from perse._files import write_text
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Dataset, Subject
-from perse.viewer.media import save_image, to_uint8
+from perse.viewer._report_page import Cell, Section, Step, write_page
+from perse.viewer.media import save_image
 from perse.viewer.sheet import Caption, captioned, flow, heading, hstack, resize, short, table, vstack
 
 WIDTH = 1600
+SIDE = 394
 CELL = 128
 
 PAPER = {"psnr": 23.84, "ssim": 0.8852, "lpips": 0.1458}
@@ -29,39 +27,61 @@ PAPER = {"psnr": 23.84, "ssim": 0.8852, "lpips": 0.1458}
 def write_report(avatar: Avatar, dataset: Dataset, out: Path, metrics: dict[str, Any]) -> None:
     """Write ``report.png`` and ``report.html`` into ``out``.
 
+    The page plays ``avatar.mp4`` and holds ``avatar.html`` (the avatar to play with) where they lie beside it.
+
     Args:
         metrics: what ``metrics.json`` will hold.
     """
     painter = _Painter(avatar, dataset, out)
     sections = [
-        (
-            "The portrait",
-            "photo, fitted head, parts, and the avatar at the photo's own pose",
+        Section(
+            "Photo and avatar",
+            "the photo, the head fitted to it, its parts, and the avatar at the photo's own pose and expression",
             painter.portrait(),
+            360,
         ),
-        (
+        Section(
             "Turning and speaking",
             "the reference avatar, yaw -25 to +25 degrees, and five expressions",
             painter.motion(),
+            230,
         ),
-        (
+        Section(
             "Every subject",
-            "each block: at rest and in two poses never trained on; above the dataset's frame, below the avatar",
+            "at rest and in two poses never trained on; above the dataset's frame, below the avatar",
             painter.subjects(),
+            384,
         ),
-        ("In between", "each row blends two looks of one category (section 4.3)", painter.blends()),
-        (
+        Section(
+            "In between", "each row blends two looks of one category (section 4.3)", painter.blends(), 700
+        ),
+        Section(
             "Combined",
             "several categories at once; no subject of the dataset has them together",
             painter.combinations(),
+            388,
         ),
-        ("Figures", "", _figures(metrics)),
     ]
-    sheet = vstack(
-        [vstack([heading(title, WIDTH, note), picture], 6) for title, note, picture in sections], 10
-    )
-    save_image(out / "report.png", _framed(sheet))
-    _write_page(out / "report.html", sections, metrics)
+    rows = figures(metrics)
+    sheet = [vstack([heading(s.title, WIDTH, s.note), _flowing(s)], 6) for s in sections]
+    sheet.append(vstack([heading("Figures", WIDTH), table(rows, (420, 240, 420))], 6))
+    save_image(out / "report.png", _framed(vstack(sheet, 10)))
+    name = dataset.portrait.name
+    write_page(out, f"The avatar of {name}", painter.story(metrics), sections, rows)
+
+
+def _flowing(section: Section) -> np.ndarray:
+    """The cells of a section in rows; cells of other sizes in rows of their own."""
+    if not section.cells:
+        return Caption("nothing to show").draw(WIDTH)
+    rows: list[list[np.ndarray]] = []
+    for cell in section.cells:
+        drawn = captioned(cell.picture, cell.caption, 14)
+        if rows and rows[-1][0].shape == drawn.shape:
+            rows[-1].append(drawn)
+        else:
+            rows.append([drawn])
+    return vstack([flow(row, WIDTH, gap=8) for row in rows], 8)
 
 
 class _Painter:
@@ -81,27 +101,68 @@ class _Painter:
         motion = self._dataset.motion
         return motion.expr[:1], motion.pose[:1]
 
-    def portrait(self) -> np.ndarray:
+    def portrait(self) -> list[Cell]:
         portrait = self._dataset.portrait
-        half = (WIDTH - 8) // 2
-        avatar = self._draw(self._avatar.reference, portrait.expr[None], portrait.pose[None], half // 2)[0]
-        rows = [
-            hstack(
-                [captioned(resize(portrait.image, half // 2), "the photo"), captioned(avatar, "the avatar")],
-                8,
-            )
-        ]
+        avatar = self._draw(self._avatar.reference, portrait.expr[None], portrait.pose[None], SIDE)[0]
+        cells = [Cell(resize(portrait.image, SIDE), "the photo"), Cell(avatar, "the avatar")]
         for name, file in (("fitted head", "fit.jpg"), ("parts", "parts_overlay.jpg")):
-            path = self._out / "portrait" / file
-            if path.is_file():
-                picture = Image.open(path).convert("RGB")
-                height = round(half * picture.height / picture.width)
-                rows.append(
-                    captioned(np.asarray(picture.resize((half, height), Image.Resampling.LANCZOS)), name)
-                )
-        return hstack([rows[0], vstack(rows[1:], 6)], 8) if len(rows) > 1 else rows[0]
+            picture = self._part_of(file, 1)
+            if picture is not None:
+                cells.insert(-1, Cell(picture, name))
+        return cells
 
-    def motion(self) -> np.ndarray:
+    def _part_of(self, file: str, index: int) -> np.ndarray | None:
+        """One of the three pictures side by side in a file of the portrait; None if there is none."""
+        path = self._out / "portrait" / file
+        if not path.is_file():
+            return None
+        with Image.open(path) as picture:
+            third = picture.width // 3
+            return resize(
+                np.asarray(
+                    picture.convert("RGB").crop((index * third, 0, (index + 1) * third, picture.height))
+                ),
+                SIDE,
+            )
+
+    def story(self, metrics: dict[str, Any]) -> list[Step]:
+        """The stages of the build in five pictures."""
+        portrait, motion = self._dataset.portrait, self._dataset.motion
+        seconds = metrics["seconds_by_stage"]
+        photo = resize(portrait.image, SIDE)
+        fit = self._part_of("fit.jpg", 1)
+        edits = self._dataset.subjects[1:5] or self._dataset.subjects
+        frames = [int(t) for t in self._dataset.train_indices[: len(edits)]]
+        half = [resize(self._dataset.frame(s, t).rgb, SIDE // 2) for s, t in zip(edits, frames)]
+        mosaic = vstack([hstack(half[:2]), hstack(half[2:])]) if len(half) == 4 else resize(half[0], SIDE)
+        learned = self._draw(self._avatar.reference, motion.expr[:1], motion.pose[:1], SIDE)[0]
+        worn = {c: self._avatar.learned(c)[0] for c in ("hair", "beard", "hat") if self._avatar.learned(c)}
+        dressed = self._draw(self._avatar.look(**worn), motion.expr[:1], motion.pose[:1], SIDE)[0]
+        count, shown = metrics["subjects"], len(self._dataset.train_indices)
+        return [
+            Step("One photo", "All that is given.", photo, None),
+            Step(
+                "A portrait",
+                "Cropped, cut out, and explained: a parametric head and a camera.",
+                photo if fit is None else fit,
+                seconds.get("portrait"),
+            ),
+            Step(
+                f"{count} people",
+                f"The photo edited in 3D, one part at a time, each shown in {shown} frames of one motion.",
+                mosaic,
+                seconds.get("dataset"),
+            ),
+            Step(
+                "One avatar",
+                "Gaussians that move with the head, and a code for every part, learned from those videos.",
+                learned,
+                seconds.get("avatar"),
+            ),
+            Step("Any look", "Parts are put on, taken off, combined and blended.", dressed, None),
+        ]
+
+    def motion(self) -> list[Cell]:
         expr, pose = self._rest()
         yaws = (-25, -12, 0, 12, 25)
         head = self._avatar.head
@@ -119,16 +180,10 @@ class _Painter:
         theta = pose.repeat(len(faces), 1)
         theta[:, 6] = torch.deg2rad(torch.tensor([jaw for _, jaw, _ in faces.values()]))
         reference = self._avatar.reference
-        first = self._draw(reference, expr.repeat(len(yaws), 1), turned, 314)
-        second = self._draw(reference, psi, theta, 314)
-        names = [f"{yaw:+d}°" for yaw in yaws]
-        return vstack(
-            [
-                hstack([captioned(p, name) for p, name in zip(first, names)], 7),
-                hstack([captioned(p, name) for p, name in zip(second, faces)], 7),
-            ],
-            6,
-        )
+        turning = self._draw(reference, expr.repeat(len(yaws), 1), turned, 312)
+        acting = self._draw(reference, psi, theta, 312)
+        names = [*(f"{yaw:+d}°" for yaw in yaws), *faces]
+        return [Cell(picture, name) for picture, name in zip([*turning, *acting], names)]
 
     def _unseen(self) -> list[int]:
         """The held-out frames with the head turned most to either side."""
@@ -136,12 +191,12 @@ class _Painter:
         yaw = self._dataset.motion.pose[:, 4]
         return [min(heldout, key=lambda t: float(yaw[t])), max(heldout, key=lambda t: float(yaw[t]))]
 
-    def subjects(self) -> np.ndarray:
+    def subjects(self) -> list[Cell]:
         rest = int(self._dataset.train_indices[0])
         frames = [rest, *self._unseen()]
-        return flow([self._subject(subject, frames) for subject in self._dataset.subjects], WIDTH, gap=12)
+        return [self._subject(subject, frames) for subject in self._dataset.subjects]
 
-    def _subject(self, subject: Subject, frames: Sequence[int]) -> np.ndarray:
+    def _subject(self, subject: Subject, frames: Sequence[int]) -> Cell:
         motion = self._dataset.motion
         truth = [resize(self._dataset.frame(subject, t).rgb, CELL) for t in frames]
         look = self._avatar.look_of(subject.id)
@@ -150,9 +205,9 @@ class _Painter:
             "; ".join(f"{a.category}: {' '.join(a.adjectives)}" for a in subject.attributes)
             or "the reference"
         )
-        return captioned(vstack([hstack(truth), hstack(drawn)]), prompt)
+        return Cell(vstack([hstack(truth), hstack(drawn)]), prompt)
 
-    def blends(self, steps: int = 7) -> np.ndarray:
+    def blends(self, steps: int = 7) -> list[Cell]:
         rows = []
         for category in CATEGORIES:
             prompts = self._avatar.learned(category)
@@ -164,15 +219,15 @@ class _Painter:
             else:
                 second = self._avatar.reference
             title = f"{category}: {' to '.join(short(p) for p in prompts[:2])}"
-            rows.append(captioned(self._strip(first, second, steps), title))
-        return flow(rows, WIDTH, gap=12)
+            rows.append(Cell(self._strip(first, second, steps), title))
+        return rows
 
     def _strip(self, a: Look, b: Look, steps: int) -> np.ndarray:
         expr, pose = self._rest()
         looks = [self._avatar.mix(a, b, step / (steps - 1)) for step in range(steps)]
         return hstack([self._draw(look, expr, pose, 112)[0] for look in looks])
 
-    def combinations(self) -> np.ndarray:
+    def combinations(self) -> list[Cell]:
         wanted = (
             {"hat": 0, "hair": 0},
             {"hat": 1, "beard": 0},
@@ -195,11 +250,11 @@ class _Painter:
             }
             look = self._avatar.look(**picked)
             drawn = self._draw(look, motion.expr[frames], motion.pose[frames], 194)
-            cells.append(captioned(hstack(drawn), " + ".join(short(p) for p in picked.values()), 13))
-        return flow(cells, WIDTH, gap=12) if cells else Caption("nothing to combine").draw(WIDTH)
+            cells.append(Cell(hstack(drawn), " + ".join(short(p) for p in picked.values())))
+        return cells
 
 
-def _rows(metrics: dict[str, Any]) -> list[list[str]]:
+def figures(metrics: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of figures."""
     rows = [["held-out frames, all subjects", "this avatar", "the paper's Table 1 (its own data)"]]
     digits = {"psnr": 2, "ssim": 4, "lpips": 4}
@@ -222,48 +277,5 @@ def _figure(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _figures(metrics: dict[str, Any]) -> np.ndarray:
-    return table(_rows(metrics), (420, 240, 420))
-
-
 def _framed(sheet: np.ndarray, margin: int = 24) -> np.ndarray:
     return np.pad(sheet, ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>PERSE: {name}</title>
-<style>
- body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1640px; margin: 2rem auto; padding: 0 1rem;
-  color: #20222a; }}
- h2 {{ margin: 2.5rem 0 .2rem; }}
- p {{ margin: .2rem 0 .8rem; color: #6a6e78; }}
- img {{ max-width: 100%; display: block; }}
- table {{ border-collapse: collapse; }}
- td, th {{ text-align: left; padding: .25rem 2rem .25rem 0; border-bottom: 1px solid #e4e5ea; }}
- video {{ max-width: 512px; width: 100%; border-radius: 6px; background: #fff; }}
-</style>
-<h1>{name}</h1>
-<p>One photo, one avatar: what was made, and how close it comes.</p>
-<video src="avatar.mp4" controls loop muted autoplay playsinline></video>
-{sections}
-</html>
-"""
-
-
-def _write_page(path: Path, sections: Sequence[tuple[str, str, np.ndarray]], metrics: dict[str, Any]) -> None:
-    parts = []
-    for title, note, picture in sections[:-1]:
-        parts.append(f"<h2>{html.escape(title)}</h2><p>{html.escape(note)}</p>{_embedded(picture, title)}")
-    rows = _rows(metrics)
-    cells = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in rows[0]) + "</tr>"]
-    cells += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows[1:]]
-    parts.append(f"<h2>{html.escape(sections[-1][0])}</h2><table>{''.join(cells)}</table>")
-    write_text(path, PAGE.format(name="A PERSE avatar", sections="\n".join(parts)))
-
-
-def _embedded(picture: np.ndarray, title: str) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(to_uint8(picture)).save(buffer, "JPEG", quality=90)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(title)}" src="data:image/jpeg;base64,{data}">'
