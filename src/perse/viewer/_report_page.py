@@ -63,7 +63,7 @@ def write_page(
     body = [
         f"<header><h1>{html.escape(title)}</h1><p>From one photo, with what it learned to wear, and how close it comes."
         f'</p></header><nav>{links}<a href="#figures">Figures</a></nav>',
-        _hero(out),
+        _hero(out, story[0].picture),
         f'<ol class="story">{"".join(_step(step) for step in story)}</ol>',
         *(_section(section) for section in sections),
         _table(figures),
@@ -72,8 +72,8 @@ def write_page(
     write_text(out / "report.html", PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(body)))
 
 
-def _hero(out: Path) -> str:
-    """The avatar to play with and the showreel, as far as they are there."""
+def _hero(out: Path, photo: np.ndarray) -> str:
+    """The photo, the avatar to play with, and the showreel, as far as they are there."""
     parts = []
     if (out / PLAYER).is_file():
         parts.append(
@@ -86,7 +86,11 @@ def _hero(out: Path) -> str:
             f'<figure><video src="{VIDEO}" controls loop muted autoplay playsinline></video>'
             "<figcaption>It speaks and turns while one part after another changes.</figcaption></figure>"
         )
-    return f'<div class="hero">{"".join(parts)}</div>' if parts else ""
+    if len(parts) < 2:
+        parts.insert(
+            0, f"<figure>{_embedded(photo, 'the photo')}<figcaption>The photo.</figcaption></figure>"
+        )
+    return f'<div class="hero">{"".join(parts)}</div>'
 
 
 def _step(step: Step) -> str:
@@ -152,7 +156,7 @@ p, figcaption, footer { color: var(--faint); margin: .2rem 0 .8rem; }
 small { color: var(--accent); font-weight: 600; white-space: nowrap; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
-nav { position: sticky; top: 0; z-index: 1; background: #fffe; border-bottom: 1px solid var(--line);
+nav { position: sticky; top: 0; z-index: 1; background: #fff; border-bottom: 1px solid var(--line);
   padding: .6rem 0; display: flex; gap: 1.2rem; overflow-x: auto; white-space: nowrap; font-size: .92rem; }
 section { padding-top: 2.6rem; scroll-margin-top: 1.5rem; }
 figure { margin: 0; min-width: 0; }
@@ -160,7 +164,7 @@ figcaption { font-size: .88rem; margin: .3rem 0 0; overflow-wrap: anywhere; }
 img, video { display: block; width: 100%; height: auto; border-radius: 8px; }
 .hero { display: grid; gap: 1.2rem; padding-top: 1.4rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
-.hero video { max-width: 640px; margin: 0 auto; }
+.hero figure { max-width: 620px; }
 .hero iframe { width: 100%; aspect-ratio: 1; min-height: 520px; border: 1px solid var(--line); border-radius: 8px; }
 .story { list-style: none; counter-reset: step; display: grid; gap: 1.2rem; padding: 1.6rem 0 0; margin: 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); }

@@ -22,7 +22,6 @@ from perse.errors import PerseError
 STAGES = {"portrait": 0.02, "dataset": 0.25, "avatar": 0.65, "metrics": 0.04, "report": 0.04}
 """Stages of a build, and their usual shares of its time."""
 MAX_LOG_BYTES = 1 << 16
-_FAILED_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Build:
         if status == 0:
             return Progress(1.0, f"done: perse view {self.out}", "done")
         if status is not None:
-            return Progress(0.0, self._last_words(), "failed")
+            return Progress(0.0, f"it ended with status {status}: {self._last_words()}", "failed")
         finished = self._finished()
         share = sum(STAGES[name] for name in finished)
         stage = next((name for name in STAGES if name not in finished), "report")
@@ -130,7 +129,7 @@ class Build:
     def _last_words(self) -> str:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
         lines = self._log.read().decode(errors="replace").replace("\r", "\n").splitlines()
-        return " ".join(line for line in lines if line.strip())[-600:] if lines else "it ended without a word"
+        return " ".join(line for line in lines if line.strip())[-600:] if lines else "without a word"
 
 
 _DOING = {

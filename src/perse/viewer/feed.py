@@ -51,7 +51,12 @@ class Feed:
     def _run(self) -> None:
         try:
             with FaceDriver() as driver:
-                self._panel.say("Look into the camera with a relaxed face ...")
+                relaxed = (
+                    "Look into the camera with a relaxed face"
+                    if self._source.live
+                    else "Looking for a calm face"
+                )
+                self._panel.say(f"{relaxed} ...")
                 driver.calibrate(self._source.calm())
                 start = 0.0
                 while not self._closed.is_set():

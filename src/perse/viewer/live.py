@@ -331,13 +331,15 @@ class LiveViewer:
 
 
 def camera_of(window: viser.CameraHandle, height: int, share: float = 1.0) -> Camera:
-    """A window's view as a camera with `height` rows, as wide as `share` of the window."""
+    """A window's view as a camera with `height` rows; in a `share` of its width it sees as much, smaller."""
     width = max(16, round(height * share * float(np.clip(window.aspect, 0.2, 5.0))))
     rotation = quaternion_to_matrix(torch.tensor(window.wxyz, dtype=torch.float32))  # camera to world
     viewmat = torch.eye(4)
     viewmat[:3, :3] = rotation.T
     viewmat[:3, 3] = -rotation.T @ torch.tensor(window.position, dtype=torch.float32)
     focal = height / 2 / math.tan(float(window.fov) / 2)
+    if share < 1:
+        focal *= min(1.0, width / height)
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     return Camera(viewmat, K, width, height)
 
