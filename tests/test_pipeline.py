@@ -158,8 +158,11 @@ def test_tiny_build_end_to_end(tmp_path):
     result = build(BuildConfig(portrait="astronaut", out=out, preset="tiny"), log=quiet)
     for name in ("portrait/photo.png", "portrait/fit.jpg", "dataset/dataset.json", "avatar/avatar.json"):
         assert (out / name).is_file(), name
-    for name in ("report.html", "report.png", "avatar.mp4", "metrics.json"):
+    for name in ("report.html", "report.png", "avatar.mp4", "avatar.html", "metrics.json"):
         assert (out / name).stat().st_size > 1000 or name == "metrics.json"
+    report = (out / "report.html").read_text()
+    assert '<iframe src="avatar.html"' in report
+    assert report.count("<li>") == 5, "the story in five pictures"
     metrics = json.loads((out / "metrics.json").read_text())
     wanted = {"psnr", "ssim", "lpips", "identity", "leakage", "subjects", "categories", "frames_heldout"}
     assert wanted | {"seconds_total", "seconds_by_stage", "peak_rss_mb"} <= metrics.keys()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from perse.viewer import save_image, write_video
+from perse.viewer._report_page import Cell, Section, Step, write_report_page
 from perse.viewer.media import to_uint8
 from perse.viewer.sheet import Caption, captioned, flow, hstack, resize, short, vstack
 
@@ -72,3 +73,23 @@ def test_short_prompts_and_sizes():
     assert short("a person with long curly red hair") == "long curly red hair"
     assert short("a person wearing a blue knitted beanie") == "blue knitted beanie"
     assert resize(np.zeros((64, 64, 3), np.uint8), 16).shape == (16, 16, 3)
+
+
+def test_the_report_shows_what_lies_beside_it_and_no_more(tmp_path):
+    """If this fails, the page has dead frames, a caption breaks out of it, or it reaches for the network."""
+    picture = np.zeros((8, 12, 3), np.uint8)
+    sections = [Section("A <b>", "note", [Cell(picture, "<script>alert(1)</script>")], 100)]
+    story = [Step("One", "words", picture, 95.0)]
+    write_report_page(tmp_path, "a & b", story, sections, [["what", "here"], ["PSNR", "1"]])
+    bare = (tmp_path / "report.html").read_text()
+    assert "<iframe" not in bare
+    assert "<video" not in bare
+    assert "<script" not in bare
+    assert "http" not in bare
+    assert "2 min" in bare
+    for name in ("avatar.html", "avatar.mp4"):
+        (tmp_path / name).touch()
+    write_report_page(tmp_path, "a", story, sections, [["what", "here"]])
+    whole = (tmp_path / "report.html").read_text()
+    assert '<iframe src="avatar.html"' in whole
+    assert '<video src="avatar.mp4"' in whole

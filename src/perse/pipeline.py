@@ -116,7 +116,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
                 folder.stage(stage, partial(_lead, number, run, all_ranks), log)
             _call(DISMISSED, all_ranks)
             folder.stage("metrics", lambda: _measure(folder, device), log)
-            folder.stage("report", lambda: _report(folder, device), log)
+            folder.stage("report", lambda: _report(folder, device, log), log)
             metrics = folder.write_metrics()
     for line in summary(config.out, metrics):
         log(line)
@@ -276,14 +276,19 @@ def _measure(folder: BuildFolder, device: str) -> None:
     folder.metrics.update(evaluate(avatar, Dataset.open(folder.path / "dataset"), device=device))
 
 
-def _report(folder: BuildFolder, device: str) -> None:
+def _report(folder: BuildFolder, device: str, log: Callable[[str], None]) -> None:
     from perse.avatar import Avatar
     from perse.dataset import Dataset, default_motion
+    from perse.export import write_page
     from perse.viewer import write_report, write_showreel
 
     avatar = Avatar.load(folder.path / "avatar", device=device)
     dataset = Dataset.open(folder.path / "dataset")
     write_showreel(avatar, default_motion(), dataset.camera, folder.path / "avatar.mp4")
+    try:
+        write_page(avatar, folder.path / "avatar.html", default_motion(), title=dataset.portrait.name)
+    except PerseError as error:
+        log(f"the report has no page to play with: {error}")
     write_report(avatar, dataset, folder.path, folder.figures())
 
 

@@ -51,7 +51,7 @@ class Step:
     """How long it took; None where that says nothing."""
 
 
-def write_page(
+def write_report_page(
     out: Path,
     title: str,
     story: Sequence[Step],

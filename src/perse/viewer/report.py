@@ -12,7 +12,7 @@ from PIL import Image
 
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, Dataset, Subject
-from perse.viewer._report_page import Cell, Section, Step, write_page
+from perse.viewer._report_page import Cell, Section, Step, write_report_page
 from perse.viewer.media import save_image
 from perse.viewer.sheet import Caption, captioned, flow, heading, hstack, resize, short, table, vstack
 
@@ -67,7 +67,7 @@ def write_report(avatar: Avatar, dataset: Dataset, out: Path, metrics: dict[str,
     sheet.append(vstack([heading("Figures", WIDTH), table(rows, (420, 240, 420))], 6))
     save_image(out / "report.png", _framed(vstack(sheet, 10)))
     name = dataset.portrait.name
-    write_page(out, f"The avatar of {name}", painter.story(metrics), sections, rows)
+    write_report_page(out, f"The avatar of {name}", painter.story(metrics), sections, rows)
 
 
 def _flowing(section: Section) -> np.ndarray:
