@@ -163,7 +163,7 @@ double loss(const Inputs<double>& s, const Choices& choices) {
 // array that the gradient belongs to.
 template <typename T, typename Entry>
 void check_gradient(const char* name, const Inputs<double>& scene, const Choices& choices, const std::vector<T>& gradient,
-                    Entry&& entry) {
+                    Entry&& entry, double tolerance = 2e-5) {
   std::mt19937 random(7);
   Inputs<double> ahead = scene, behind = scene;
   double along = 0, length2 = 0;
@@ -177,7 +177,7 @@ void check_gradient(const char* name, const Inputs<double>& scene, const Choices
     length2 += gradient[k] * unit / step * (gradient[k] * unit / step);
   }
   const double difference = (loss(ahead, choices) - loss(behind, choices)) / (2 * step);
-  check(std::abs(along - difference) <= 2e-3 * std::sqrt(length2) + 1e-6,
+  check(std::abs(along - difference) <= tolerance * std::sqrt(length2) + 1e-6,
         std::string("gradient of ") + name + ": " + std::to_string(along) + " instead of " + std::to_string(difference));
 }
 
@@ -202,7 +202,7 @@ void matches_the_reference(const std::string& isa) {
       error += std::pow(drawn.alpha[k] - truth.alpha[k], 2);
       size += std::pow(truth.alpha[k], 2);
     }
-    check(error < 1e-8 * size, "the image is off by a relative " + std::to_string(std::sqrt(error / size)));
+    check(error < 1e-12 * size, "the image is off by a relative " + std::to_string(std::sqrt(error / size)));
     using S = Inputs<double>;
     check_gradient("means", scene, choices, drawn.means, [](S& s, std::size_t k) -> double& { return s.means[k]; });
     check_gradient("quats", scene, choices, drawn.quats, [](S& s, std::size_t k) -> double& { return s.quats[k]; });
@@ -212,7 +212,7 @@ void matches_the_reference(const std::string& isa) {
     check_gradient("camera", scene, choices, drawn.camera, [](S& s, std::size_t k) -> double& {
       const int intrinsics[4] = {0, 4, 2, 5};
       return k < 12 ? s.viewmat[k] : s.intrinsics[intrinsics[k - 12]];
-    });
+    }, 2e-3);  // the difference also moves the limits of the linearisation, which count as constants
     for (int threads : {2, 3, 7}) {
       const Drawing again = draw(to_float(scene), isa, threads);
       check(same_bits(again, drawn), "the image or a gradient depends on the number of threads");
