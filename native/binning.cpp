@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
-#include <tuple>
 #include <utility>
 
 #include "thread_pool.h"
@@ -12,24 +11,17 @@ namespace perse {
 namespace {
 
 constexpr int kMaxDigitBits = 12;  // of a radix sort: the counters of a digit stay in the first-level cache
-constexpr int kSortedByAPart = 8192;  // Gaussians that are worth a thread
 
-// The part of [0, size) that a thread takes.
-std::pair<int, int> range_of(int64_t size, int part, int parts) {
-  return {static_cast<int>(size * part / parts), static_cast<int>(size * (part + 1) / parts)};
-}
+}  // namespace
 
-// What a part of a sort works on.
-struct Segment {
-  int first, last;
-  uint32_t lowest, highest;  // of the keys
-};
-
-// Takes the drawn Gaussians of [first, last) together, at `first`.
-Segment keep_drawn(const float* depths, uint32_t* keys, uint32_t* ids, int first, int last) {
-  int drawn = first;
+// A stable radix sort: the bits of positive floats are ordered as the floats are. The bits that vary among the depths of
+// a scene fit into few digits.
+DepthOrder sort_by_depth(int count, const float* depths, BinningScratch& scratch) {
+  uint32_t *keys = scratch.keys[0].resize(count), *other_keys = scratch.keys[1].resize(count);
+  uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
+  int drawn = 0;
   uint32_t lowest = UINT32_MAX, highest = 0;
-  for (int id = first; id < last; ++id) {  // without branches: each writes, the next overwrites what is not drawn
+  for (int id = 0; id < count; ++id) {  // without branches: each writes, the next overwrites what is not drawn
     const bool is_drawn = depths[id] > 0.f;
     uint32_t key;
     std::memcpy(&key, &depths[id], sizeof key);
@@ -39,71 +31,27 @@ Segment keep_drawn(const float* depths, uint32_t* keys, uint32_t* ids, int first
     lowest = std::min(lowest, is_drawn ? key : UINT32_MAX);
     highest = std::max(highest, is_drawn ? key : 0);
   }
-  return {first, drawn, lowest, highest};
-}
-
-// Some bits of a key.
-struct Digit {
-  uint32_t lowest, mask;
-  int shift;
-  uint32_t of(uint32_t key) const { return (key - lowest) >> shift & mask; }
-};
-
-// These two are functions, with all they need in registers: in a lambda they would be half as fast.
-void count_digits(const uint32_t* keys, Segment segment, Digit digit, uint32_t* counts) {
-  std::fill_n(counts, digit.mask + 1, 0u);
-  for (int k = segment.first; k < segment.last; ++k) ++counts[digit.of(keys[k])];
-}
-void move_by_digit(const uint32_t* keys, const uint32_t* ids, Segment segment, Digit digit, uint32_t* next,
-                   uint32_t* to_keys, uint32_t* to_ids) {
-  for (int k = segment.first; k < segment.last; ++k) {
-    const uint32_t to = next[digit.of(keys[k])]++;
-    to_keys[to] = keys[k];
-    to_ids[to] = ids[k];
-  }
-}
-
-}  // namespace
-
-// A stable radix sort: the bits of positive floats are ordered as the floats are. The bits that vary among the depths of
-// a scene fit into few digits. In each pass, every part counts the digits of its segment, and then moves it behind what
-// the parts before it have of the same digit.
-DepthOrder sort_by_depth(int count, const float* depths, int parts, BinningScratch& scratch) {
-  parts = std::max(1, std::min(parts, count / kSortedByAPart));
-  uint32_t *keys = scratch.keys[0].resize(count), *other_keys = scratch.keys[1].resize(count);
-  uint32_t *ids = scratch.ids[0].resize(count), *other_ids = scratch.ids[1].resize(count);
-  std::vector<Segment> segments(parts);
-  run_parts(parts, [&](int part) {
-    const auto [first, last] = range_of(count, part, parts);
-    segments[part] = keep_drawn(depths, keys, ids, first, last);
-  });
-  int drawn = 0;
-  uint32_t lowest = UINT32_MAX, highest = 0;
-  for (const Segment& segment : segments) {
-    drawn += segment.last - segment.first;
-    lowest = std::min(lowest, segment.lowest);
-    highest = std::max(highest, segment.highest);
-  }
   if (!drawn) return {ids, 0};
 
   int bits = 1;
   while (bits < 32 && (highest - lowest) >> bits) ++bits;
   const int passes = (bits + kMaxDigitBits - 1) / kMaxDigitBits, digit_bits = (bits + passes - 1) / passes;
   const uint32_t size = 1u << digit_bits;
-  uint32_t* starts = scratch.starts.resize(static_cast<size_t>(parts) * size);  // [parts, size]
+  const auto digit = [=](uint32_t key, int pass) { return (key - lowest) >> (digit_bits * pass) & (size - 1); };
+  std::vector<uint32_t> starts(passes * size, 0);
+  for (int k = 0; k < drawn; ++k) {
+    for (int pass = 0; pass < passes; ++pass) ++starts[pass * size + digit(keys[k], pass)];
+  }
   for (int pass = 0; pass < passes; ++pass) {
-    const Digit digit = {lowest, size - 1, pass * digit_bits};
-    run_parts(parts, [&](int part) { count_digits(keys, segments[part], digit, starts + part * size); });
-    uint32_t total = 0;
-    for (uint32_t d = 0; d < size; ++d) {
-      for (int part = 0; part < parts; ++part) total += std::exchange(starts[part * size + d], total);
+    uint32_t *start = &starts[pass * size], total = 0;
+    for (uint32_t d = 0; d < size; ++d) total += std::exchange(start[d], total);
+    for (int k = 0; k < drawn; ++k) {
+      const uint32_t to = start[digit(keys[k], pass)]++;
+      other_keys[to] = keys[k];
+      other_ids[to] = ids[k];
     }
-    run_parts(parts, [&](int part) {
-      move_by_digit(keys, ids, segments[part], digit, starts + part * size, other_keys, other_ids);
-    });
     std::swap(keys, other_keys);
     std::swap(ids, other_ids);
-    for (int part = 0; part < parts; ++part) std::tie(segments[part].first, segments[part].last) = range_of(drawn, part, parts);
   }
   return {ids, drawn};
 }
@@ -120,9 +68,13 @@ void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, Bi
   TileRect* sorted_rects = scratch.sorted_rects.resize(drawn);
 
   // Each part takes a contiguous range of the depth order: it counts, then writes behind the parts before it.
+  const auto range = [=](int part) {
+    const int64_t size = drawn;
+    return std::pair<int, int>(size * part / parts, size * (part + 1) / parts);
+  };
   run_parts(parts, [&](int part) {
     // How many Gaussians cover each tile: the corners of their rectangles, summed from the upper left.
-    const auto [first, last] = range_of(drawn, part, parts);
+    const auto [first, last] = range(part);
     const int stride = tiles_x + 1;
     uint32_t* corners = scratch.corners[part].resize(static_cast<size_t>(stride) * (lists.tiles_y + 1));
     std::fill_n(corners, static_cast<size_t>(stride) * (lists.tiles_y + 1), 0u);
@@ -155,7 +107,7 @@ void bin_gaussians(const DepthOrder& order, const TileRect* rects, int parts, Bi
   std::memset(list + total, 0, kPrefetch * sizeof *list);
   run_parts(parts, [&](int part) {
     uint32_t* next = scratch.counts[part].data();
-    const auto [first, last] = range_of(drawn, part, parts);
+    const auto [first, last] = range(part);
     for (int k = first; k < last; ++k) {
       const TileRect rect = sorted_rects[k];
       const int width = rect.x1 - rect.x0, area = width * (rect.y1 - rect.y0);

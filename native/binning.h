@@ -13,7 +13,6 @@ namespace perse {
 // Room that one call needs and the next can use again.
 struct BinningScratch {
   AlignedBuffer<uint32_t> keys[2], ids[2];
-  AlignedBuffer<uint32_t> starts;  // of the buckets of each part of a sort
   AlignedBuffer<TileRect> sorted_rects;
   std::vector<AlignedBuffer<uint32_t>> counts, corners;  // for each part, counters of tiles
 };
@@ -30,8 +29,8 @@ struct DepthOrder {
   int count;
 };
 
-// The drawn Gaussians (depth > 0), near to far; equal depths keep their order. The result does not depend on `parts`.
-DepthOrder sort_by_depth(int count, const float* depths, int parts, BinningScratch& scratch);
+// The drawn Gaussians (depth > 0), near to far; equal depths keep their order.
+DepthOrder sort_by_depth(int count, const float* depths, BinningScratch& scratch);
 
 // Lists the Gaussians of every tile in that order. lists.tiles_x and tiles_y are set by the caller. The result does not
 // depend on `parts`.

@@ -171,7 +171,7 @@ std::unique_ptr<RenderState> render_forward(const Scene& scene, float* image, fl
   watch.lap(state->times.project);
 
   std::unique_ptr<BinningScratch> scratch = binning_recycler().take();
-  const DepthOrder order = sort_by_depth(scene.count, state->depths.data(), parts, *scratch);
+  const DepthOrder order = sort_by_depth(scene.count, state->depths.data(), *scratch);
   watch.lap(state->times.sort);
   bin_gaussians(order, state->rects.data(), parts, *scratch, state->lists);
   binning_recycler().give_back(std::move(scratch));
