@@ -202,7 +202,11 @@ PRESETS: dict[str, TrainConfig] = {
     "tiny": TrainConfig(
         points=4000, steps=60, model=ModelConfig(pose_width=16), checkpoint_seconds=20.0, cache_mb=200
     ),
-    "demo": TrainConfig(),
+    "demo": TrainConfig(
+        steps=7500,
+        perceptual_window=0.5,
+        density=DensityConfig(every=0.1, prune_opacity=0.1),
+    ),
     "full": TrainConfig(
         points=120_000,
         density=DensityConfig(start_points=60_000, every=0.06, prune_opacity=0.1),
