@@ -47,6 +47,8 @@ class BuildConfig:
     """Maker of the edited portraits."""
     animator: str = "studio"
     """Maker of the videos."""
+    tensorboard: bool = False
+    """Write scalars and pictures of the training to OUT/training/tensorboard (needs perse[tensorboard])."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,9 @@ def _train(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> Non
     from perse.training import TrainConfig, train
 
     dataset = Dataset.open(out / "dataset")
-    settings = TrainConfig.preset(config.preset, seed=config.seed, device=device)
+    settings = TrainConfig.preset(
+        config.preset, seed=config.seed, device=device, tensorboard=config.tensorboard
+    )
     if (
         settings.subjects_per_step % all_ranks.world
     ):  # every process needs a subject, and as many as the others
