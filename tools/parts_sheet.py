@@ -64,7 +64,7 @@ def main() -> None:
     portrait = Portrait.load(options.photo) if options.photo.is_dir() else capture(options.photo)
     sheet = Sheet(portrait, options.seed)
     rows = [sheet.category(name, options.each, options.columns) for name in options.only]
-    save_image(options.out, vstack(rows, 3), quality=70)
+    save_image(options.out, vstack(rows, 3), quality=68)
 
 
 if __name__ == "__main__":
