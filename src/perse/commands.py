@@ -156,6 +156,8 @@ class ViewConfig:
 
 def view(config: ViewConfig) -> None:
     """Serve the live viewer until interrupted."""
+    import threading
+
     from perse.dataset import Motion, default_motion
     from perse.viewer.stage import open_stage
 
@@ -166,7 +168,16 @@ def view(config: ViewConfig) -> None:
     elif config.out is not None:
         raise PerseError(f"--out is for a photo; {config.target} is a folder")
     address = Address(config.host, config.port, config.browser)
+    threading.Thread(target=_warm, daemon=True).start()
     serve(open_stage(config.target), motion, address, build=build)
+
+
+def _warm() -> None:
+    """Import what is slow and not ours while the photo is looked at; the viewer says it if it is missing."""
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import viser  # noqa: F401
 
 
 @dataclass(frozen=True)
