@@ -147,8 +147,11 @@ def test_demo_has_every_category_and_enough_subjects():
     subjects = subjects_of(SCALES["demo"], seed=0)
     assert subjects[0] == ()
     assert len(subjects) >= 28
-    assert all(len(s) == 1 for s in subjects[1:])
-    assert len({s[0].category for s in subjects[1:]}) == 9
+    assert len({s[0].category for s in subjects[1:] if len(s) == 1}) == 9
+    singles = {s[0] for s in subjects[1:] if len(s) == 1}
+    combined = [s for s in subjects if len(s) > 1]
+    assert len(combined) == SCALES["demo"].combined
+    assert all(attribute in singles for s in combined for attribute in s), "a combination of unknown edits"
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from perse.avatar import Avatar
     from perse.dataset import Dataset
+    from perse.evaluation import Combination
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 FRAMES_A_SUBJECT = 5
@@ -33,8 +34,10 @@ class EvaluateConfig:
     ones are compared with it (FID_SYN and KID_SYN in the paper)."""
     faces: Path | None = None
     """A folder of photos of other people: the same (FID_FFHQ, KID_FFHQ). Their backgrounds are removed."""
+    combinations: int = 0
+    """How many looks of two or three categories never seen together are compared with the maker's own rendering."""
     out: Path = Path("evaluation")
-    """Folder for evaluation.json, evaluation.md, evaluation.svg and a picture of the looks between."""
+    """Folder for evaluation.json, evaluation.md, evaluation.svg, and pictures of looks between and worn together."""
     preset: Literal["demo", "paper"] = "demo"
     """paper: 200 pairs of looks a category in 5 poses; demo: 6 in 2."""
     seed: int = 0
@@ -53,6 +56,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         PAPER,
         InterpolationProtocol,
         PictureFeatures,
+        combination_figures,
+        draw_combinations,
         evaluate_interpolation,
         metrics_plot,
         table,
@@ -76,13 +81,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     result["interpolation"] = evaluate_interpolation(
         avatar, unseen_poses, references, protocol, device=device
     )
+    text = table(result) + "\n\n" + interpolation_table(result["interpolation"])
+    files = ["evaluation.json", "evaluation.md", "evaluation.svg", "between.jpg"]
+    if config.combinations:
+        found = list(draw_combinations(avatar, dataset, config.combinations, seed=config.seed))
+        result["combinations"] = combination_figures(found)
+        text += "\n\n" + combination_table(result["combinations"])
+        save_image(config.out / "combinations.jpg", combination_picture(found))
+        files.append("combinations.jpg")
     write_json(config.out / "evaluation.json", result)
-    write_text(
-        config.out / "evaluation.md", table(result) + "\n\n" + interpolation_table(result["interpolation"])
-    )
+    write_text(config.out / "evaluation.md", text)
     write_text(config.out / "evaluation.svg", metrics_plot(result))
     save_image(config.out / "between.jpg", between_picture(avatar, dataset))
-    for name in ("evaluation.json", "evaluation.md", "evaluation.svg", "between.jpg"):
+    for name in files:
         print(config.out / name)
     return result
 
@@ -112,6 +123,28 @@ def interpolation_table(figures: dict[str, Any]) -> str:
         cells += [format_figure(row[key], 2 if key.startswith("frechet") else 4) for key in names]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def combination_table(figures: dict[str, Any]) -> str:
+    """Markdown: one row a look never seen together, the mean first."""
+    lines = ["| worn together, never seen so | PSNR | of the single edits |", "|---|---:|---:|"]
+    for name, row in ((f"all {figures['looks']}", figures), *figures["per_look"].items()):
+        lines.append(f"| {name} | {row['psnr']:.2f} | {row['psnr_singles']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def combination_picture(found: Sequence[Combination], columns: int = 8) -> Tensor:
+    """The first frame of every look, by the maker above and by the avatar below: [R H, K W, 3]."""
+    import torch
+
+    rows = []
+    for start in range(0, len(found), columns):
+        part = found[start : start + columns]
+        for name in ("truth", "drawn"):
+            pictures = [getattr(c, name)[0] for c in part]
+            pictures += [torch.ones_like(pictures[0])] * (columns - len(part))
+            rows.append(torch.cat(pictures, 1))
+    return torch.cat(rows)
 
 
 def between_picture(avatar: Avatar, dataset: Dataset, steps: int = 7) -> Tensor:

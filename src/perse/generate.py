@@ -1,7 +1,7 @@
 """Photo to dataset: edit, animate and write every subject, in parallel, each in one step (section 4.2).
 
 The makers (:class:`~perse.dataset.Editor`, :class:`~perse.dataset.Animator`) are chosen by name. Subjects do not
-depend on one another: a seed of their own, a folder of their own. So they spread over processes, and a build that
+depend on one another and have folders of their own. So they spread over processes, and a build that
 was interrupted makes only those that are missing. Under ``torchrun`` every rank makes its share of them.
 """
 
@@ -13,7 +13,7 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -38,12 +38,24 @@ from perse.dataset import (
 
 
 @dataclass(frozen=True)
+class Blend:
+    """A look between two edits of one category; None is the person as photographed."""
+
+    first: Attribute | None
+    second: Attribute | None
+    weight: float
+    """How far from the first to the second, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One subject to make."""
 
     id: str
     attributes: tuple[Attribute, ...]
     seed: int
+    blend: Blend | None = None
+    """Make the look between two edits instead of the attributes."""
 
 
 class SubjectTimes(NamedTuple):
@@ -89,14 +101,23 @@ class Pace:
 
 
 def jobs_of(subjects: Sequence[tuple[Attribute, ...]], seed: int) -> list[Job]:
-    """Name and seed every subject. Ids sort in the order given: ``003-hair-long-curly-red``."""
+    """Name and seed every subject. Ids sort in the order given: ``003-hair-long-curly-red``.
+
+    All have one seed: a maker whose randomness is a function of it then draws the same strand of hair in every look,
+    and the same hat in a combination as alone.
+    """
     jobs = []
+    subject_seed = seed_of(seed)
     for index, attributes in enumerate(subjects):
         words = [" ".join((a.category, *a.adjectives)) for a in attributes] or ["reference"]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60]
-        subject_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
         jobs.append(Job(f"{index:03d}-{slug}", attributes, subject_seed))
     return jobs
+
+
+def seed_of(seed: int) -> int:
+    """The one seed of all subjects of a dataset."""
+    return int(np.random.SeedSequence([seed]).generate_state(1)[0] >> 1)
 
 
 def generate(
@@ -124,8 +145,41 @@ def generate(
     Returns:
         How fast it went; None if nothing was missing, and on every rank but the first.
     """
-    jobs = jobs_of(subjects, seed)
     maker = {"editor": editor, "animator": animator, "encoder": encoder}
+    return _generate(portrait, jobs_of(subjects, seed), motion, out, size, maker, seed, workers)
+
+
+def generate_blends(
+    portrait: Portrait,
+    blends: Mapping[str, Blend],
+    motion: Motion,
+    out: Path,
+    *,
+    size: int,
+    morpher: str = "studio",
+    animator: str = "studio",
+    seed: int = 0,
+    workers: int | None = None,
+) -> Pace | None:
+    """Write looks between edits by id, like subjects, but without features (Eq. 14); see :func:`generate`.
+
+    With the seed of the dataset that they lie between, their ends are that dataset's subjects.
+    """
+    jobs = [Job(name, (), seed_of(seed), blend) for name, blend in blends.items()]
+    maker = {"morpher": morpher, "animator": animator}
+    return _generate(portrait, jobs, motion, out, size, maker, seed, workers)
+
+
+def _generate(
+    portrait: Portrait,
+    jobs: list[Job],
+    motion: Motion,
+    out: Path,
+    size: int,
+    maker: dict[str, str],
+    seed: int,
+    workers: int | None,
+) -> Pace | None:
     with ranks() as all_ranks:
         if all_ranks.first:
             DatasetWriter.create(
@@ -218,20 +272,27 @@ class _SubjectMaker:
 
     def __init__(self, out: Path, maker: dict[str, str]) -> None:
         self._writer = DatasetWriter.open(out)
-        self._editor = load_maker("editor", maker["editor"])
-        self._animator = load_maker("animator", maker["animator"])
-        self._encoder = load_maker("encoder", maker["encoder"])
+        self._makers = {kind: load_maker(kind, name) for kind, name in maker.items()}
 
     def make(self, job: Job) -> SubjectTimes:
-        writer = self._writer
+        writer, animator = self._writer, self._makers["animator"]
         start = time.perf_counter()
-        edited = self._editor.edit(writer.portrait, job.attributes, job.seed)
+        edited = self._edited(job)
         edit_seconds = time.perf_counter() - start
-        makers = (self._animator, self._encoder)
-        with writer.subject(job.id, job.attributes, job.seed) as subject:
-            once = write_subject(subject, writer, edited, job.attributes, makers)
+        with writer.subject(job.id, edited.attributes, job.seed) as subject:
+            once = write_subject(
+                subject, writer, edited, edited.attributes, (animator, self._makers.get("encoder"))
+            )
         frame_seconds = (time.perf_counter() - start - edit_seconds - once) / len(writer.motion)
         return SubjectTimes(edit_seconds + once, frame_seconds)
+
+    def _edited(self, job: Job) -> Edited:
+        if job.blend is None:
+            return self._makers["editor"].edit(self._writer.portrait, job.attributes, job.seed)
+        blend = job.blend
+        return self._makers["morpher"].morph(
+            self._writer.portrait, blend.first, blend.second, blend.weight, job.seed
+        )
 
 
 def write_subject(
@@ -239,7 +300,7 @@ def write_subject(
     writer: DatasetWriter,
     edited: Edited,
     attributes: Sequence[Attribute],
-    makers: tuple[Animator, Encoder],
+    makers: tuple[Animator, Encoder | None],
 ) -> float:
     """Write an edit: picture, mask, features, points and one frame a row of the dataset's motion.
 
@@ -247,10 +308,11 @@ def write_subject(
     """
     animator, encoder = makers
     start = time.perf_counter()
-    text = "; ".join(a.prompt for a in attributes) or "a person"
     subject.portrait(edited.image)
     subject.mask(edited.mask)
-    subject.features(encoder.image(edited.image), encoder.text(text))
+    if encoder is not None:
+        text = "; ".join(a.prompt for a in attributes) or "a person"
+        subject.features(encoder.image(edited.image), encoder.text(text))
     points = animator.points(edited)
     if points is not None:
         subject.points(points)

@@ -1,6 +1,6 @@
 """The story of one avatar on one page: photo, portrait, dataset, avatar, metrics, report.
 
-:func:`build` runs five stages. Each leaves its result in the output folder in one atomic step and is skipped when
+:func:`build` runs seven stages. Each leaves its result in the output folder in one atomic step and is skipped when
 the result is there, so the same command goes on where an interrupted one stopped, and ends with the same avatar.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perse.dataset import Attribute
+    from perse.training import TrainConfig
 
 Preset = Literal["tiny", "demo", "full", "paper"]
 BUNDLED_PORTRAITS = ("astronaut",)
@@ -49,6 +50,8 @@ class BuildConfig:
     """Maker of the videos."""
     tensorboard: bool = False
     """Write scalars and pictures of the training to OUT/training/tensorboard (needs perse[tensorboard])."""
+    morpher: str = "studio"
+    """Maker of the looks between two edits, on which the avatar is tuned."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Scale:
     """Frames of the motion that are trained on."""
     heldout_frames: int
     """Frames of the motion that are only measured on."""
+    combined: int = 0
+    """Subjects that show two or three of the edits at once: what hides what is learned from them."""
     categories: tuple[str, ...] | None = None
     """Take only the first demo subject of each of these categories; None: all of them."""
 
@@ -71,8 +76,8 @@ SCALES: dict[str, Scale] = {
     "tiny": Scale(
         size=64, per_category=None, categories=("beard", "hair", "hat"), train_frames=6, heldout_frames=2
     ),
-    "demo": Scale(size=256, per_category=None, train_frames=40, heldout_frames=10),
-    "full": Scale(size=512, per_category=12, train_frames=200, heldout_frames=56),
+    "demo": Scale(size=256, per_category=None, train_frames=40, heldout_frames=10, combined=6),
+    "full": Scale(size=512, per_category=12, train_frames=200, heldout_frames=56, combined=60),
     "paper": Scale(size=512, per_category=106, train_frames=400, heldout_frames=113),
 }
 
@@ -100,6 +105,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
         "seed": config.seed,
         "editor": config.editor,
         "animator": config.animator,
+        "morpher": config.morpher,
         "face": config.face,
         "photo": sha256(photo) if isinstance(photo, Path) else f"bundled:{name}",
     }
@@ -108,6 +114,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
         together = {
             "dataset": lambda: _make_dataset(config, config.out, log),
             "avatar": lambda: _train(config, config.out, device, all_ranks),
+            "blends": lambda: _make_blends(config, config.out, log),
         }
         if not all_ranks.first:
             _help(together, all_ranks)
@@ -117,6 +124,7 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
             for number, (stage, run) in enumerate(together.items()):
                 folder.stage(stage, partial(_lead, number, run, all_ranks), log)
             _call(DISMISSED, all_ranks)
+            folder.stage("tuning", lambda: _tune(config, folder.path, device, all_ranks), log)
             folder.stage("metrics", lambda: _measure(folder, device), log)
             folder.stage("report", lambda: _report(folder, device, log), log)
             metrics = folder.write_metrics()
@@ -238,37 +246,81 @@ def _make_dataset(config: BuildConfig, out: Path, log: Callable[[str], None]) ->
 
 
 def subjects_of(scale: Scale, seed: int) -> list[tuple[Attribute, ...]]:
-    """Attributes of every subject: the reference first, then one edit each as in the paper (section 4.2)."""
-    from perse.dataset import CATEGORIES, Vocabulary, demo_attributes
+    """Attributes of every subject: the reference first, then one edit each as in the paper (section 4.2), then a few
+    that show several of these at once."""
+    from perse.dataset import CATEGORIES, Vocabulary, combinations_of, demo_attributes
 
     if scale.per_category is None:
         chosen = list(demo_attributes())
         if scale.categories:
             chosen = [next(a for a in chosen if a.category == category) for category in scale.categories]
-        return [(), *((attribute,) for attribute in chosen)]
-    vocabulary = Vocabulary()
-    subjects: list[tuple[Attribute, ...]] = [()]
-    for category in CATEGORIES:
-        subjects += [(a,) for a in vocabulary.spread(category, scale.per_category, seed)]
-    return subjects
+    else:
+        vocabulary = Vocabulary()
+        chosen = [a for c in CATEGORIES for a in vocabulary.spread(c, scale.per_category, seed)]
+    singles: list[tuple[Attribute, ...]] = [(), *((attribute,) for attribute in chosen)]
+    return singles + combinations_of(singles, scale.combined, f"train/{seed}")
+
+
+def _settings(config: BuildConfig, device: str, all_ranks: Ranks) -> TrainConfig:
+    """The preset, with a subject for every process, and as many as the others have."""
+    from perse.training import TrainConfig
+
+    settings = TrainConfig.preset(
+        config.preset, seed=config.seed, device=device, tensorboard=config.tensorboard
+    )
+    if settings.subjects_per_step % all_ranks.world:
+        subjects = -(-settings.subjects_per_step // all_ranks.world) * all_ranks.world
+        settings = replace(settings, subjects_per_step=subjects)
+    return settings
 
 
 def _train(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> None:
     from perse.dataset import Dataset
-    from perse.training import TrainConfig, train
+    from perse.training import train
 
     dataset = Dataset.open(out / "dataset")
-    settings = TrainConfig.preset(
-        config.preset, seed=config.seed, device=device, tensorboard=config.tensorboard
-    )
-    if (
-        settings.subjects_per_step % all_ranks.world
-    ):  # every process needs a subject, and as many as the others
-        subjects = -(-settings.subjects_per_step // all_ranks.world) * all_ranks.world
-        settings = replace(settings, subjects_per_step=subjects)
-    avatar = train(dataset, settings, out / "training")
+    avatar = train(dataset, _settings(config, device, all_ranks), out / "training")
     if all_ranks.first:
         avatar.save(out / "avatar")
+
+
+def _make_blends(config: BuildConfig, out: Path, log: Callable[[str], None]) -> None:
+    from perse.dataset import Dataset
+    from perse.generate import Blend, generate_blends
+    from perse.training import InterpolationConfig, blend_motion, plan_blends
+
+    dataset = Dataset.open(out / "dataset")
+    how = InterpolationConfig.preset(config.preset)
+    subjects = [subject.attributes for subject in dataset.subjects]
+    planned = plan_blends(subjects, how.pairs_a_subject, how.alphas_a_pair, config.seed)
+    ends = [next(iter(attributes), None) for attributes in subjects]
+    pace = generate_blends(
+        dataset.portrait,
+        {p.id: Blend(ends[p.first], ends[p.second], p.weight) for p in planned},
+        blend_motion(dataset.motion, how.frames),
+        out / "blends",
+        size=dataset.size,
+        morpher=config.morpher,
+        animator=config.animator,
+        seed=config.seed,
+    )
+    if pace is not None:
+        log(f"blends: {pace}")
+
+
+def _tune(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> None:
+    from perse.dataset import Dataset
+    from perse.training import InterpolationConfig, tune
+
+    avatar = tune(
+        Dataset.open(out / "dataset"),
+        _settings(config, device, all_ranks),
+        out / "training",
+        Dataset.open(out / "blends", blends=True),
+        InterpolationConfig.preset(config.preset),
+        out / "tuning",
+    )
+    avatar.save(out / "avatar")
 
 
 def _measure(folder: BuildFolder, device: str) -> None:

@@ -12,7 +12,7 @@ export interface Header {
   looks: {
     categories: Record<string, { absentable: boolean; options: Option[] }>;
     actions: { category: string; byPresence: boolean }[];
-    yields: { layer: string; other: string }[];
+    yields: { layer: string; other: string; low: number[]; high: number[]; cells: number[] }[];
   };
   /** Number of the option that every category begins with, where it is not the first. */
   wears: Record<string, number>;
@@ -24,9 +24,11 @@ export interface Header {
 
 export type Outfit = Record<string, Worn>;
 
-/** Values of a point: opacity logit, log scale (3), quaternion (4), colour logits (3), offset in metres (3). */
-const VALUES = 14;
+/** Values of a point: opacity logit, log scale (3), quaternion (4), colour logits (3), offset (3), weights (5). */
+const VALUES = 19;
 const OWN = 11;
+const OFFSET = 11;
+const WEIGHTS = 14;
 export const TEXTURE_WIDTH = 256;
 
 interface Layer {
@@ -35,6 +37,7 @@ interface Layer {
   count: number;
   points: Float32Array;
   own: Float32Array;
+  weights: Float32Array;
   directions: Float32Array | null;
 }
 
@@ -46,9 +49,13 @@ interface Action {
   directions: Float32Array;
 }
 
+/** What another category asks of a layer, by place: four numbers at the corners of a grid. */
 interface Yield {
   layer: string;
   other: string;
+  low: number[];
+  high: number[];
+  cells: number[];
   shift: Float32Array;
   directions: Float32Array;
 }
@@ -63,6 +70,8 @@ export interface PointTables {
   scales: Float32Array;
   /** Colour logits. */
   colors: Float32Array;
+  /** Skinning weights of the first four joints; the fifth is what is missing to one. */
+  weights: Float32Array;
 }
 
 export class Avatar {
@@ -85,6 +94,7 @@ export class Avatar {
         count,
         points: container.columns(`${name}.points`),
         own: container.columns(`${name}.own`),
+        weights: container.columns(`${name}.weights`),
         directions: container.has(`${name}.directions`) ? container.columns(`${name}.directions`) : null,
       };
       start += count;
@@ -104,19 +114,7 @@ export class Avatar {
     this.count = start;
     this.rows = Math.max(1, Math.ceil(this.count / TEXTURE_WIDTH));
     const table = (): Float32Array => new Float32Array(4 * TEXTURE_WIDTH * this.rows);
-    this.tables = { means: table(), quats: table(), scales: table(), colors: table() };
-  }
-
-  /** Columns [n, columns] of all layers, one after the other, as rows of four numbers. */
-  gather(name: string): Float32Array {
-    const out = new Float32Array(4 * TEXTURE_WIDTH * this.rows);
-    for (const layer of this.layers) {
-      const values = this.container.columns(`${layer.name}.${name}`);
-      const columns = Math.min(4, layer.count ? values.length / layer.count : 0);
-      for (let c = 0; c < columns; c++)
-        for (let i = 0; i < layer.count; i++) out[4 * (layer.start + i) + c] = values[c * layer.count + i];
-    }
-    return out;
+    this.tables = { means: table(), quats: table(), scales: table(), colors: table(), weights: table() };
   }
 
   /** Put a look on: rows [first, end) of the tables changed, or null where nothing did. */
@@ -143,7 +141,7 @@ export class Avatar {
 
   private evaluate(layer: Layer): void {
     const { count, start } = layer;
-    const { means, quats, scales, colors } = this.tables;
+    const { means, quats, scales, colors, weights } = this.tables;
     const worn = this.worn[layer.name];
     if (worn.presence <= 0) {
       for (let i = start; i < start + count; i++) scales[4 * i + 3] = 0;
@@ -151,9 +149,10 @@ export class Avatar {
     }
     const values = new Float32Array(VALUES * count);
     values.set(layer.own.subarray(0, OWN * count));
+    values.set(layer.weights, WEIGHTS * count);
     if (layer.directions) along(values, layer.directions, worn.coefficients, VALUES * count);
     if (layer.name === "base") for (const action of this.actions) this.act(values, count, action);
-    for (const pair of this.yields) if (pair.layer === layer.name) this.giveWay(values, pair);
+    for (const pair of this.yields) if (pair.layer === layer.name) this.giveWay(values, layer, pair);
     for (let i = 0; i < count; i++) {
       const to = 4 * (start + i);
       const qw = values[4 * count + i];
@@ -166,10 +165,14 @@ export class Avatar {
       quats[to + 2] = qy / length;
       quats[to + 3] = qz / length;
       for (let c = 0; c < 3; c++) {
-        means[to + c] = layer.points[c * count + i] + values[(11 + c) * count + i];
+        means[to + c] = layer.points[c * count + i] + values[(OFFSET + c) * count + i];
         scales[to + c] = values[(1 + c) * count + i];
         colors[to + c] = values[(8 + c) * count + i];
       }
+      let total = 0;
+      for (let c = 0; c < 5; c++) total += values[(WEIGHTS + c) * count + i];
+      total = Math.max(total, 0.1);
+      for (let c = 0; c < 4; c++) weights[to + c] = values[(WEIGHTS + c) * count + i] / total;
       means[to + 3] = values[i];
       scales[to + 3] = worn.presence;
     }
@@ -186,12 +189,31 @@ export class Avatar {
       for (let i = 0; i < n; i++) values[c * count + action.index[i]] += factor * change[c * n + i];
   }
 
-  private giveWay(values: Float32Array, pair: Yield): void {
+  private giveWay(values: Float32Array, layer: Layer, pair: Yield): void {
     const { coefficients, presence } = this.worn[pair.other];
     if (presence <= 0) return;
-    const change = pair.shift.slice();
-    along(change, pair.directions, coefficients, change.length);
-    for (let i = 0; i < change.length; i++) values[i] += presence * change[i];
+    const grid = pair.shift.slice();
+    along(grid, pair.directions, coefficients, grid.length);
+    const { count, points } = layer;
+    const [nx, ny, nz] = pair.cells;
+    const cells = nx * ny * nz;
+    for (let i = 0; i < count; i++) {
+      const [x, y, z] = [0, 1, 2].map((c) => {
+        const place = points[c * count + i] + values[(OFFSET + c) * count + i];
+        return ((place - pair.low[c]) / (pair.high[c] - pair.low[c])) * (pair.cells[c] - 1);
+      });
+      const [x0, y0, z0] = [Math.floor(x), Math.floor(y), Math.floor(z)];
+      const asked = [0, 0, 0, 0];
+      for (let corner = 0; corner < 8; corner++) {
+        const [cx, cy, cz] = [x0 + (corner & 1), y0 + ((corner >> 1) & 1), z0 + (corner >> 2)];
+        if (cx < 0 || cy < 0 || cz < 0 || cx >= nx || cy >= ny || cz >= nz) continue;
+        const share = (1 - Math.abs(x - cx)) * (1 - Math.abs(y - cy)) * (1 - Math.abs(z - cz));
+        const at = (cz * ny + cy) * nx + cx;
+        for (let c = 0; c < 4; c++) asked[c] += share * grid[c * cells + at];
+      }
+      values[i] += presence * asked[0];
+      for (let c = 0; c < 3; c++) values[(OFFSET + c) * count + i] += presence * asked[1 + c];
+    }
   }
 }
 

@@ -63,8 +63,8 @@ export class Renderer {
     this.drawProgram = compile(gl, DRAW_VERTEX, DRAW_FRAGMENT);
     this.resolveProgram = compile(gl, FULL_SCREEN, RESOLVE);
     for (const name of INPUTS) this.inputs[name] = texture(gl);
-    for (const name of ["means", "quats", "scales", "colors"] as const) this.upload(name, avatar.tables[name], 0, rows);
-    this.upload("weights", avatar.gather("weights"), 0, rows);
+    for (const name of ["means", "quats", "scales", "colors", "weights"] as const)
+      this.upload(name, avatar.tables[name], 0, rows);
     this.upload("codes", codes(avatar), 0, rows);
     this.steps = this.uploadColumns();
     if (header.network) this.uploadNetwork();
@@ -103,7 +103,7 @@ export class Renderer {
 
   /** Take over rows of the avatar's tables that a change of looks rewrote. */
   update(changed: { first: number; end: number }): void {
-    for (const name of ["means", "quats", "scales", "colors"] as const)
+    for (const name of ["means", "quats", "scales", "colors", "weights"] as const)
       this.upload(name, this.avatar.tables[name], changed.first, changed.end);
   }
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from perse.avatar.codes import Codes
-from perse.avatar.fields.basis import SEPARATOR, BasisField, PointLayer
+from perse.avatar.fields.basis import SEPARATOR, BasisField, PointLayer, sample_grid
 from perse.dataset import ABSENTABLE
 from perse.errors import PerseError
 from perse.head import Binding
@@ -31,9 +31,10 @@ class LinearLayer:
     points: Tensor
     """[n, 3] metres, to which the offset of a value is added."""
     own: Tensor
-    """[n, 14] values before any code speaks: opacity logit, log scale, quaternion, colour logits, offset in metres."""
+    """[n, 19] values before any code speaks: opacity logit, log scale, quaternion, colour logits, offset in metres,
+    skinning weights."""
     directions: Tensor
-    """[K, n, 14]"""
+    """[K, n, 19]"""
     binding: Binding
     """E [n, 3, 50], P [n, 3, 36], W [n, 5]; rows of W sum to 1."""
     pose_code: Tensor
@@ -51,23 +52,32 @@ class LinearAction:
     index: Tensor
     """[n] int64 base points."""
     shift: Tensor
-    """[n, 14]"""
+    """[n, 19]"""
     directions: Tensor
-    """[K, n, 14]"""
+    """[K, n, 19]"""
     by_presence: bool
     """Whether the change is multiplied by the category's presence."""
 
 
 @dataclass(frozen=True)
 class LinearYield:
-    """What another category adds to the opacity logits of a layer, times the other's presence."""
+    """What another category asks of a layer, by place, times the other's presence."""
 
     layer: str
     other: str
+    low: Tensor
+    """[3] metres: where the grid begins..."""
+    high: Tensor
+    """[3] ...and where it ends."""
     shift: Tensor
-    """[n]"""
+    """[4, Z, Y, X] shift of the opacity logit, offset in metres, at the corners of a grid."""
     directions: Tensor
-    """[K, n]"""
+    """[K, 4, Z, Y, X]"""
+
+    def at(self, means: Tensor, coefficients: Tensor) -> Tensor:
+        """[n, 4] what is asked of points at means [n, 3]."""
+        grid = self.shift + torch.tensordot(coefficients, self.directions, 1)
+        return sample_grid(grid, means, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def linear_field(avatar: Avatar) -> LinearField:
             "this avatar has the paper's mlp field, whose looks are networks and cannot be blended outside of PERSE; "
             "export looks one by one (--format ply), or train with the basis field"
         )
-    steps = field.steps
+    steps, grid_steps = field.steps, field.yield_steps[:, None, None, None]
     return LinearField(
         layers=(
             _layer(field, "base", field.base, None),
@@ -114,7 +124,14 @@ def linear_field(avatar: Avatar) -> LinearField:
             for name, a in field.actions.items()
         ),
         yields=tuple(
-            LinearYield(layer, other, module.shift.cpu(), module.directions.cpu())
+            LinearYield(
+                layer,
+                other,
+                module.low.cpu(),
+                module.high.cpu(),
+                (module.shift * grid_steps).cpu(),
+                (module.directions * grid_steps).cpu(),
+            )
             for pair, module in field.yields.items()
             for layer, other in [pair.split(SEPARATOR)]
         ),
@@ -127,7 +144,7 @@ def _layer(field: BasisField, name: str, layer: PointLayer, directions: Tensor |
     n = len(layer.points)
     code = layer.pose_code if layer.pose_code is not None else layer.points.new_zeros(n, 0)
     own = layer.own_values()
-    E, P, W = field.binding(layer)
+    E, P, W = field.binding(layer, own)
     return LinearLayer(
         name=name,
         points=layer.points.cpu(),

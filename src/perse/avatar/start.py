@@ -3,8 +3,8 @@
 Plain data. `perse.training.starts` makes it (from a maker's points, from images alone, or from the bare head);
 the fields turn it into parameters.
 
-A *value* of a point is 14 numbers: opacity logit, log scale (3), quaternion (4), colour logits (3), offset in
-metres (3), in that order (`VALUE_SLICES`).
+A *value* of a point is 19 numbers: opacity logit, log scale (3), quaternion (4), colour logits (3), offset in
+metres (3), skinning weights (5), in that order (`VALUE_SLICES`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from torch import Tensor
 
 from perse.dataset import LABELS
 
-VALUES = 14
+VALUES = 19
 OPACITY, SCALE, ROTATION, COLOR, OFFSET = slice(0, 1), slice(1, 4), slice(4, 8), slice(8, 11), slice(11, 14)
-VALUE_SLICES = {"opacity": OPACITY, "scale": SCALE, "rotation": ROTATION, "color": COLOR, "offset": OFFSET}
+WEIGHTS = slice(14, 19)
+VALUE_SLICES = {
+    "opacity": OPACITY, "scale": SCALE, "rotation": ROTATION, "color": COLOR, "offset": OFFSET, "weights": WEIGHTS
+}  # fmt: skip
+YIELD_VALUES, YIELD_CELLS = 4, (24, 24, 24)
+"""A layer yields in space: numbers a cell (shift of the opacity logit, offset in metres), and cells in x, y, z."""
 VISIBLE_LOGIT, HIDDEN_LOGIT = 2.5, -6.0
 """Opacity logits of a point that a subject shows and of one that it does not. At -3 their fog ruins the picture."""
 
@@ -66,15 +71,18 @@ class Known:
     subjects: list[int | None]
     """Entry of the latent space each row belongs to; None: the reference."""
     values: Tensor
-    """[S, n, 14] or [S, n], in the units of the values above."""
+    """[S, n, 19], or [S, 4, Z, Y, X] of a yield, in the units of the values above."""
 
 
 @dataclass
 class LayerStart:
-    """One category's own points; `known` are whole values (their mean replaces the points' own)."""
+    """One category's own points; `known` are whole values of opacity and colour (their mean replaces the points' own),
+    and differences of everything else from the points' own."""
 
     points: Points
     known: Known
+    strands: Tensor | None = None
+    """[n, 4] where on which strand each point lies (`SubjectPoints.strands`); None: the part has no strands."""
 
 
 @dataclass
@@ -88,9 +96,14 @@ class ActionStart:
 
 @dataclass
 class YieldStart:
-    """How one layer gives way to another category (hair under a hat); `known` are shifts of opacity logits."""
+    """How one layer gives way to another category (hair under a hat), told for places, not for points: whatever hair
+    comes there gives way alike. `known` are values at the corners of a grid."""
 
     known: Known
+    low: Tensor
+    """[3] metres: where the grid begins..."""
+    high: Tensor
+    """[3] ...and where it ends."""
 
 
 @dataclass
@@ -127,11 +140,12 @@ def _asdict(points: Points) -> dict[str, Any]:
 
 
 def value_steps(offset_m: float = 0.03) -> Tensor:
-    """[14] size of one unit of a learned direction: opacity 1, scale .4, rotation .2, colour 1, offset in metres.
+    """[19] size of one unit of a learned direction: opacity 1, scale .4, rotation .2, colour 1, offset in metres,
+    skinning weights .3.
 
     They make one step of an optimizer equally bold in every kind of value.
     """
-    return torch.tensor([1.0] + [0.4] * 3 + [0.2] * 4 + [1.0] * 3 + [offset_m] * 3)
+    return torch.tensor([1.0] + [0.4] * 3 + [0.2] * 4 + [1.0] * 3 + [offset_m] * 3 + [0.3] * 5)
 
 
 LABEL_COUNT = len(LABELS)

@@ -33,7 +33,7 @@ from perse.errors import PerseError
 if TYPE_CHECKING:
     from perse.avatar.avatar import Avatar
 
-FORMAT, VERSION = "perse avatar", 1
+FORMAT, VERSION = "perse avatar", 2
 MAX_BYTES = 8 << 30
 MAX_POINTS, MAX_WIDTH, MAX_FEATURES = 4_000_000, 4096, 16384
 BUNDLED_ENCODER, BUNDLED_SIZES = "efficientnet+minilm", (1280, 384)

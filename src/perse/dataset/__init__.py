@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from perse.dataset.combined import combinations_of
 from perse.dataset.labels import (
     ABSENTABLE,
     CATEGORIES,
@@ -65,6 +66,7 @@ __all__ = [
     "category_code",
     "check_category",
     "color_labels",
+    "combinations_of",
     "default_motion",
     "demo_attributes",
     "from_uint8",

@@ -1,7 +1,7 @@
 """Points and features of a subject as safetensors."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import torch
@@ -23,7 +23,10 @@ _STORED = {
     "face": torch.int32,
     "bary": torch.float16,
     "weights": torch.float16,
+    "strands": torch.float32,  # 16 bits would take neighbouring roots for one
 }
+_LEFT_OUT = {"strands"}
+"""Not in files of makers that know no strands."""
 _LOADED = {"labels": torch.uint8, "face": torch.int64}
 _MAX_FEATURES = 1 << 20
 
@@ -39,13 +42,16 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def write_points(path: Path, points: SubjectPoints) -> None:
     """Write points: positions at 32 bits, what 16 bits hold without harm at 16."""
-    write_tensors(path, {name: getattr(points, name).to(dtype) for name, dtype in _STORED.items()})
+    tensors = {name: getattr(points, name).to(dtype) for name, dtype in _STORED.items()}
+    if not bool(tensors["strands"].isfinite().any()):
+        del tensors["strands"]
+    write_tensors(path, tensors)
 
 
 def read_points(path: Path) -> SubjectPoints:
     """Inverse of `write_points`, float32 again. PerseError if damaged."""
-    tensors = _read(path, "the points", _layout.MAX_POINTS_BYTES, set(_STORED))
-    loaded = {name: tensors[name].to(_LOADED.get(name, torch.float32)) for name in _STORED}
+    tensors = _read(path, "the points", _layout.MAX_POINTS_BYTES, set(_STORED), _LEFT_OUT)
+    loaded = {name: tensors[name].to(_LOADED.get(name, torch.float32)) for name in _STORED if name in tensors}
     try:
         return SubjectPoints(**loaded)
     except (PerseError, IndexError) as error:
@@ -71,13 +77,15 @@ def read_features(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return image.float(), text.float()
 
 
-def _read(path: Path, what: str, max_bytes: int, names: set[str]) -> dict[str, torch.Tensor]:
+def _read(
+    path: Path, what: str, max_bytes: int, names: set[str], optional: Set[str] = frozenset()
+) -> dict[str, torch.Tensor]:
     _files.require_file(path, what, max_bytes)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise PerseError(f"{path}: {what} cannot be read ({error}); the file may be damaged") from error
-    if set(tensors) != names:
+    if set(tensors) | optional != names | optional:
         raise PerseError(
             f"{path}: {what} must hold {', '.join(sorted(names))}, not {', '.join(sorted(tensors))}"
         )

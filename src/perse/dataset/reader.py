@@ -108,13 +108,19 @@ class Dataset:
 
     @staticmethod
     def open(
-        path: str | Path, *, verify: bool = False, partial: bool = False, head: Head | None = None
+        path: str | Path,
+        *,
+        verify: bool = False,
+        partial: bool = False,
+        blends: bool = False,
+        head: Head | None = None,
     ) -> "Dataset":
         """Open a dataset folder: versions, names, presence and sizes of all files are checked.
 
         Args:
             verify: also compare every file with its hash (reads everything).
             partial: accept a dataset that is still being written, with the subjects that are whole.
+            blends: it holds looks between two subjects of another dataset, and no reference.
             head: the head it must have been made with. By default a dataset of the open head must have been made
                 with the one that this perse brings.
 
@@ -138,7 +144,7 @@ class Dataset:
                     "run the command that makes the dataset again, it goes on where it stopped"
                 )
         subjects.sort(key=lambda subject: not subject.is_reference)  # the reference is always the first
-        if not partial and not (subjects and subjects[0].is_reference):
+        if not partial and not blends and not (subjects and subjects[0].is_reference):
             raise PerseError(
                 f"{path}: holds no reference, the subject without attributes; make the dataset again"
             )

@@ -278,9 +278,14 @@ class SubjectPoints:
     """[N, 3] barycentric coordinates in that triangle."""
     weights: torch.Tensor
     """[N, 5] skinning weights of root, neck, jaw, left eye, right eye."""
+    strands: torch.Tensor = None  # type: ignore[assignment]
+    """[N, 4] where on which strand a point lies: three numbers in metres (its beginning, or the like), the same in all
+    subjects of a dataset, and the share of its length. NaN: on none; left out: all NaN."""
 
     def __post_init__(self) -> None:
         count = self.means.shape[0]
+        if self.strands is None:
+            self.strands = torch.full((count, 4), torch.nan)
         for name, columns in _POINT_COLUMNS.items():
             _check_shape(f"SubjectPoints.{name}", getattr(self, name), (count, *columns))
 
@@ -301,6 +306,7 @@ _POINT_COLUMNS: dict[str, tuple[int, ...]] = {
     "face": (),
     "bary": (3,),
     "weights": (5,),
+    "strands": (4,),
 }
 
 

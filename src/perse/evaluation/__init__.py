@@ -1,5 +1,6 @@
 """How good is an avatar? Metrics on held-out frames, identity, leakage, tables."""
 
+from perse.evaluation.combinations import Combination, combination_figures, draw_combinations
 from perse.evaluation.distributions import PictureFeatures, frechet_distance, kernel_distance
 from perse.evaluation.identity import identity_distance, portrait_embedding
 from perse.evaluation.interpolation import (
@@ -20,13 +21,16 @@ from perse.training.regions import dilate, part_region
 
 __all__ = [
     "PAPER",
+    "Combination",
     "InterpolationProtocol",
     "Leakage",
     "Perceptual",
     "PictureFeatures",
     "between",
+    "combination_figures",
     "curves_plot",
     "dilate",
+    "draw_combinations",
     "evaluate",
     "evaluate_interpolation",
     "evaluate_transfer",

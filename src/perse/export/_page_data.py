@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from perse.avatar import Avatar, Codes, LinearField, Look, linear_field
+from perse.avatar.start import OFFSET, WEIGHTS
 from perse.dataset import ABSENTABLE, CATEGORIES, Motion, camera_to_json
 from perse.errors import PerseError
 from perse.export._bases import drivers, fewer_columns
@@ -23,8 +24,10 @@ from perse.head import Head, arkit_names, arkit_to_motion
 Quality = Literal["small", "normal", "fine"]
 COARSENESS = {"small": 2.5, "normal": 1.0, "fine": 0.25}
 """Factors of the rounding steps below."""
-STEPS = np.array([0.02] + [0.01] * 3 + [0.006] * 4 + [0.012] * 3 + [5e-5] * 3)
+STEPS = np.array([0.02] + [0.01] * 3 + [0.006] * 4 + [0.012] * 3 + [5e-5] * 3 + [2e-3] * 5)
 """Rounding steps of a value: opacity logit, log scale, quaternion, colour logits, offset in metres."""
+YIELD_STEPS = [0, 11, 12, 13]
+"""Of `STEPS`, those of a yield's values."""
 POINT_STEP, CODE_STEP, WEIGHT_STEP, COLUMN_STEP = 2e-5, 4e-3, 2e-3, 2e-5
 """Rounding steps of points (metres), numbers of MLP_pose a point, skinning weights, columns of E and P (metres)."""
 COLUMN_TOLERANCE = 3e-5
@@ -190,7 +193,9 @@ def _shown(field: LinearField, options: dict[str, list[Option]], limit: int | No
         most = torch.stack([v[:, 0] for v in values]).amax(0)  # [n] logits
         for other in (y for y in field.yields if y.layer == layer.name):
             raised = [
-                o.presence * (other.shift + o.coefficients @ other.directions) for o in options[other.other]
+                o.presence * other.at(layer.points + v[:, OFFSET], o.coefficients)[:, 0]
+                for o in options[other.other]
+                for v in values
             ]
             most = most + torch.stack(raised).amax(0).clamp_min(0)
         if layer.name == "base":
@@ -237,11 +242,7 @@ def _select(field: LinearField, keep: dict[str, Tensor]) -> LinearField:
         actions.append(
             replace(action, index=index, shift=action.shift[k], directions=action.directions[:, k])
         )
-    yields = [
-        replace(y, shift=y.shift[keep[y.layer]], directions=y.directions[:, keep[y.layer]])
-        for y in field.yields
-    ]
-    return replace(field, layers=tuple(layers), actions=tuple(actions), yields=tuple(yields))
+    return replace(field, layers=tuple(layers), actions=tuple(actions))
 
 
 def _add_layers(
@@ -279,7 +280,7 @@ def _add_layers(
     for layer in field.layers:
         box.add(f"{layer.name}.points", layer.points.numpy(), POINT_STEP)
         box.add(f"{layer.name}.own", layer.own[:, :11].numpy(), steps[:11])
-        box.add(f"{layer.name}.weights", layer.binding.W[:, :4].numpy(), WEIGHT_STEP)
+        box.add(f"{layer.name}.weights", layer.own[:, WEIGHTS].numpy(), WEIGHT_STEP)
         if layer.name in turns:
             box.add(f"{layer.name}.directions", *_directions(layer.directions, turns[layer.name], steps))
     kinds = []
@@ -290,11 +291,19 @@ def _add_layers(
         kinds.append({"category": action.category, "byPresence": action.by_presence})
     pairs = []
     for number, y in enumerate(field.yields):
-        box.add(f"yield.{number}.shift", y.shift.numpy(), steps[0])
-        box.add(
-            f"yield.{number}.directions", *_directions(y.directions[..., None], turns[y.other], steps[:1])
+        # [Z * Y * X, 4] and [K, Z * Y * X, 4]: cells take the place of points.
+        grid, grids = y.shift.flatten(1).T, y.directions.flatten(2).transpose(1, 2)
+        box.add(f"yield.{number}.shift", grid.numpy(), steps[YIELD_STEPS])
+        box.add(f"yield.{number}.directions", *_directions(grids, turns[y.other], steps[YIELD_STEPS]))
+        pairs.append(
+            {
+                "layer": y.layer,
+                "other": y.other,
+                "low": y.low.tolist(),
+                "high": y.high.tolist(),
+                "cells": list(y.shift.shape[:0:-1]),
+            }
         )
-        pairs.append({"layer": y.layer, "other": y.other})
     return {"categories": looks, "actions": kinds, "yields": pairs}
 
 

@@ -34,6 +34,9 @@ class Group:
     """[N, 3] colours when the eye is closed (lids); None: the same."""
     lid: Tensor | None = None
     """[N, 2] how far ``closed_colors`` replaces ``colors`` as the left / right eye closes."""
+    strands: Tensor | None = None
+    """[N, 4] three numbers in metres that tell a strand from others in every look of one seed (where it begins), and
+    the share of its length at which a Gaussian lies: what looks have in common. None: no strands."""
     extras: dict[str, Tensor] = field(default_factory=dict)
     """More values per Gaussian that edits need. The group "skin" has ``bald`` [N, 3] colours without hair,
     ``clean`` [N, 3] colours without brows and lashes, ``scalp`` [N] where hair grows, ``known`` [N] how much the

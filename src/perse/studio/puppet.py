@@ -259,8 +259,10 @@ class Puppet:
         groups = [self.groups[name] for name in (self.groups if names is None else names)]
         zero_expr, zero_pose = torch.zeros(50), torch.zeros(15)
         gaussians, labels = self.posed(zero_expr, zero_pose, names)
-        face, bary, weights = [], [], []
+        face, bary, weights, strands = [], [], [], []
         for group in groups:
+            nowhere = torch.full((len(group), 4), torch.nan)
+            strands.append(nowhere if group.strands is None else group.strands)
             if isinstance(group, SurfaceDiscs | Rooted):
                 face.append(group.face)
                 bary.append(group.bary)
@@ -279,6 +281,7 @@ class Puppet:
             face=torch.cat(face),
             bary=torch.cat(bary),
             weights=torch.cat(weights),
+            strands=torch.cat(strands),
         )
 
     # ---- drawing ----------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Learning an avatar from a dataset: losses, starts, reconstruction (paper sections 4.3, A.1.2, A.1.3)."""
+"""Learning an avatar from a dataset: losses, starts, reconstruction, tuning on blends (sections 4.3, A.1.2, A.2.3)."""
 
 from perse.training import losses
+from perse.training.blends import PlannedBlend, plan_blends
 from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes, TrainConfig
+from perse.training.interpolation import InterpolationConfig, Tuning, blend_motion, tune
 from perse.training.reconstruct import Training, train
 from perse.training.snapshot import snapshot
 from perse.training.transfer import TransferConfig, transfer
@@ -9,13 +11,19 @@ from perse.training.transfer import TransferConfig, transfer
 __all__ = [
     "PRESETS",
     "DensityConfig",
+    "InterpolationConfig",
     "LossWeights",
+    "PlannedBlend",
     "StepSizes",
     "TrainConfig",
     "Training",
     "TransferConfig",
+    "Tuning",
+    "blend_motion",
     "losses",
+    "plan_blends",
     "snapshot",
     "train",
     "transfer",
+    "tune",
 ]

@@ -38,10 +38,10 @@ class _Plan:
     """What an adapter is filled with."""
 
     layer: Tensor
-    """[n, 14] change of the category's layer."""
+    """[n, 19] change of the category's layer."""
     base_index: Tensor
     base: Tensor
-    """[m, 14] change of the head's points."""
+    """[m, 19] change of the head's points."""
     press: dict[str, Tensor] = field(default_factory=dict)
     """[n] change of other layers' opacity logits."""
     own: Points | None = None
@@ -124,7 +124,7 @@ def _plan(
 
 
 def _values(canonical: Canonical) -> Tensor:
-    """[N, 14] in the order of a start's values; positions instead of offsets."""
+    """[N, 19] in the order of a start's values; positions instead of offsets."""
     values = canonical.means.new_zeros(len(canonical), VALUES)
     for block, part in (
         (OPACITY, canonical.opacity[:, None]),
@@ -138,7 +138,7 @@ def _values(canonical: Canonical) -> Tensor:
 
 
 def _layer(values: Tensor, means: Tensor, cloud: SubjectPoints) -> tuple[Tensor, Tensor]:
-    """Change [n, 14] that makes the layer show a cloud where it has points, and which points do [n] bool."""
+    """Change [n, 19] that makes the layer show a cloud where it has points, and which points do [n] bool."""
     change = torch.zeros_like(values)
     if len(means) == 0:
         return change, torch.zeros(0, dtype=torch.bool)
@@ -169,7 +169,7 @@ def _own(
     if len(rest) < MIN_POINTS:
         return None, None
     kept, spacing = thin_to(rest.means.numpy(), np.ones(len(rest)), count, (context.seed, 3))
-    own = _as_points(context, rest, kept, spacing, rest.colors[torch.from_numpy(kept)])
+    own = _as_points(context, rest, kept, spacing, rest.colors[torch.from_numpy(kept)], rest.means)
     seat = np.zeros(len(own), np.int64)
     if len(means):
         seat = cKDTree(means.numpy()).query(own.means.numpy())[1]
@@ -184,7 +184,7 @@ def _base(
     reference: SubjectPoints,
     look: SubjectPoints,
 ) -> tuple[Tensor, Tensor]:
-    """Head points that differ from the reference's, and the change [m, 14] from what the code makes of them."""
+    """Head points that differ from the reference's, and the change [m, 19] from what the code makes of them."""
     part = plain.layers["base"]
     skins = [Skin.of(context, cloud) for cloud in (reference, look)]
     _, nearest = cKDTree(skins[0].cloud.means.numpy()).query(plain.means[part].numpy())

@@ -25,6 +25,7 @@ from perse.dataset import LABEL_CODE
 from perse.head import Binding, quaternion_to_matrix
 from perse.training._carving import HEAD_LABELS, RIGID, Carved, carve, frames_of, project
 from perse.training._start_head import DISC, FLATNESS, head_points, quaternion_of_normal
+from perse.training._yields import Grid
 from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
 
@@ -49,13 +50,12 @@ def start_from_images(context: Context) -> Start:
         carved = carve(context, category, [context.cast.subject_index(s) for s in [*subjects, *extra]])
         if carved is None:
             continue
-        layers[category], kept = _layer(context, category, subjects, carved)
+        layers[category] = _layer(context, category, subjects, carved)
         for other in others:
             rows = context.cast.known_subjects(other)
             if rows and None not in rows and None in subjects:
                 places = [len(subjects) + extra.index(s) for s in rows if s is not None]
-                shifts = _shifts(carved.occupied[:, kept], subjects.index(None), places)
-                yields[category, other] = YieldStart(Known(rows, shifts))
+                yields[category, other] = _yield(carved, rows, subjects.index(None), places)
     yields = {pair: y for pair, y in yields.items() if pair[1] in layers}
     actions = {name: action for name, action in _actions(context, base, layers).items() if len(action.index)}
     return Start(base, layers, actions, yields, "images")
@@ -109,10 +109,8 @@ def _in_front(pixel: Tensor, depth: Tensor, tolerance: float = 0.008) -> Tensor:
 # ---- layers -----------------------------------------------------------------------------------------------
 
 
-def _layer(
-    context: Context, category: str, subjects: list[int | None], carved: Carved
-) -> tuple[LayerStart, Tensor]:
-    """A carved part as points, thinned to its share, and the voxels that were kept."""
+def _layer(context: Context, category: str, subjects: list[int | None], carved: Carved) -> LayerStart:
+    """A carved part as points, thinned to its share."""
     shown_by_own = carved.occupied[: len(subjects)].any(0)
     place = carved.means.numpy()
     budget = max(20, int(context.points * SHARES[category]))
@@ -141,13 +139,19 @@ def _layer(
     values[..., OPACITY] = (HIDDEN_LOGIT + (VISIBLE_LOGIT - HIDDEN_LOGIT) * occupied)[..., None]
     seen = torch.where(occupied[..., None] > 0, colors, mean_color)
     values[..., COLOR] = torch.logit(seen.clamp(0.02, 0.98))
-    return LayerStart(points, Known(subjects, values)), index
+    return LayerStart(points, Known(subjects, values))
 
 
-def _shifts(occupied: Tensor, reference: int, rows: list[int]) -> Tensor:
-    """Opacity shifts [S, n] that turn the reference's hair into each row's."""
+def _yield(carved: Carved, subjects: list[int | None], reference: int, rows: list[int]) -> YieldStart:
+    """The shift of opacity, by place, that turns the reference's hair into each row's."""
+    grid = Grid.around(carved.means, [])
     step = VISIBLE_LOGIT - HIDDEN_LOGIT
-    return (occupied[rows].float() - occupied[reference].float()) * step
+    shifts = (carved.occupied[rows].float() - carved.occupied[reference].float()) * step  # [S, n]
+    values = []
+    for shift in shifts:
+        told, weight = grid.spread(carved.means, torch.nn.functional.pad(shift[:, None], (0, 3)))
+        values.append(grid.shaped(told * (weight > 0)[:, None]))
+    return YieldStart(Known(subjects, torch.stack(values)), grid.low, grid.high)
 
 
 def _actions(context: Context, base: Points, layers: dict[str, LayerStart]) -> dict[str, ActionStart]:

@@ -9,25 +9,11 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from perse.avatar.start import (
-    COLOR,
-    HIDDEN_LOGIT,
-    OFFSET,
-    OPACITY,
-    ROTATION,
-    SCALE,
-    VALUES,
-    VISIBLE_LOGIT,
-    Known,
-    LayerStart,
-    Points,
-    Start,
-    YieldStart,
-)
+from perse.avatar.start import VISIBLE_LOGIT, Points, Start
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
 from perse.errors import PerseError
-from perse.head import PARTS
 from perse.head import skin as move_with_head
+from perse.training._layers import joined, layer_of, shape_of, yield_of
 from perse.training._surface import MIN_POINTS, Base, Skin, action_on_base, logit_of, on_surface, skin_at
 from perse.training.subjects import POINT_CATEGORIES, SHARES, YIELDS
 from perse.training.thinning import nearest_gap, thin_to
@@ -37,16 +23,10 @@ if TYPE_CHECKING:
 
 MIN_OPACITY = 0.3
 """Points of a maker fainter than this are not taken."""
-HAIRY = ("hair", "beard", "eyebrows")
-"""Labels whose long points are strands; a long disc elsewhere is a slim triangle of skin."""
 OPEN_JAW = 0.25
 """Radians."""
 MISSING = 0.004
 """Metres from the reference's skin at which another subject's skin is something the reference lacks."""
-HAIR_REACH = 0.015
-"""Metres within which hair of another style does as the reference's hair does under a hat."""
-COVER_ANGLE = 0.08
-"""Radians (as seen from the skull's middle) from a hat's points within which it covers the hair."""
 
 
 def start_from_points(context: Context) -> Start:
@@ -61,18 +41,17 @@ def start_from_points(context: Context) -> Start:
         code = LABEL_CODE[CATEGORY_LABEL[category]]
         subjects = context.cast.known_subjects(category)
         own = [parts[context.cast.subject_index(s)] for s in subjects]
-        own = [p[p.labels == code] for p in own]
-        layer = _layer(context, category, subjects, own, _displaced(context, parts, category, own))
+        layer = layer_of(context, category, subjects, [p[p.labels == code] for p in own])
         if layer is not None:
             layers[category] = layer
     for layer_name, other in YIELDS:
         subjects = context.cast.known_subjects(other)
-        if layer_name in layers and other in layers and None not in subjects:
+        if layer_name in layers and other in layers and subjects and None not in subjects:
             worn = [parts[context.cast.subject_index(s)] for s in subjects]
             hair = [p[p.labels == LABEL_CODE[layer_name]] for p in worn]
             hats = [p[p.labels == LABEL_CODE[other]] if other == "hat" else p[:0] for p in worn]
-            covers = [_covered(context, layers[layer_name].points.means, hat) for hat in hats]
-            yields[layer_name, other] = _yield(layers[layer_name], subjects, hair, covers)
+            plain = parts[0][parts[0].labels == LABEL_CODE[layer_name]]
+            yields[layer_name, other] = yield_of(context, layers[layer_name], plain, subjects, hair, hats)
     actions = {}
     for category in (*POINT_CATEGORIES, "mouth", "nose"):
         subjects = context.cast.known_subjects(category)
@@ -120,7 +99,7 @@ def _base(context: Context, skins: dict[int, Skin]) -> Base:
         if int(new.sum()) >= MIN_POINTS:
             clouds.append(skin.cloud[new])
             seats.append(skin.seats[new])
-    cloud, seat = _join(clouds), torch.cat(seats)
+    cloud, seat = joined(clouds), torch.cat(seats)
     relative = _relative_spacing(context, cloud)
     budget = int(context.points * SHARES["base"])
     stretched = _stretched(context, cloud)
@@ -159,35 +138,25 @@ def _relative_spacing(context: Context, cloud: SubjectPoints) -> np.ndarray:
     return relative
 
 
-def _mean_colors(cloud: SubjectPoints, places: Tensor, neighbours: int) -> Tensor:
-    """Opacity-weighted mean colour of the nearest points. [n, 3]"""
-    k = min(neighbours, len(cloud))
-    _, nearest = cKDTree(cloud.means.numpy()).query(places.numpy(), k)
-    index = torch.from_numpy(np.asarray(nearest).reshape(len(places), k))
-    weight = cloud.opacities[index][..., None]
-    return (cloud.colors[index] * weight).sum(1) / weight.sum(1)
-
-
 def _as_points(
     context: Context,
     cloud: SubjectPoints,
     kept: np.ndarray,
     spacing: np.ndarray,
     colors: Tensor,
-    places: Tensor | None = None,
+    places: Tensor,
 ) -> Points:
-    """Thinned points, grown to fill the gaps between them (measured at `places` [n, 3] if given)."""
+    """Thinned points, grown to fill the gaps between them, which are measured at `places` [n, 3]."""
     index = torch.from_numpy(kept)
     chosen = cloud[index]
-    where = chosen.means if places is None else places[index]
-    gap = np.minimum(nearest_gap(where.numpy()), 1.5 * spacing)
+    gap = np.minimum(nearest_gap(places[index].numpy()), 1.5 * spacing)
     bound = chosen.face >= 0
     binding = context.head.interpolate(chosen.face.clamp_min(0), chosen.bary)
     rides = bound[:, None, None].float()
     return Points(
         means=chosen.means.clone(),
         quats=torch.nn.functional.normalize(chosen.quats, dim=1),
-        log_scales=(_shape(chosen.scales, chosen.labels) * torch.from_numpy(gap).float()[:, None]).log(),
+        log_scales=(shape_of(chosen.scales, chosen.labels) * torch.from_numpy(gap).float()[:, None]).log(),
         opacity=torch.full((len(index),), VISIBLE_LOGIT),
         colors=logit_of(colors),
         labels=chosen.labels.clone(),
@@ -195,130 +164,3 @@ def _as_points(
         P=binding.P * rides,
         W=chosen.weights.clone(),
     )
-
-
-def _shape(scales: Tensor, labels: Tensor) -> Tensor:
-    """Standard deviations [n, 3] over the gap: flat for discs, long for strands; axes as the maker's own."""
-    order = scales.argsort(1, descending=True)
-    sorted_scales = scales.gather(1, order)
-    hairy = torch.isin(labels.long(), torch.tensor([LABEL_CODE[n] for n in HAIRY]))
-    strand = hairy & (sorted_scales[:, 1] < 0.5 * sorted_scales[:, 0])
-    hair = labels == LABEL_CODE["hair"]
-    long = torch.where(
-        hair[:, None], scales.new_tensor([0.8, 0.2, 0.2]), scales.new_tensor([0.5, 0.25, 0.25])
-    )
-    shape = torch.where(strand[:, None], long, scales.new_tensor([0.62, 0.62, 0.16]))
-    return torch.zeros_like(scales).scatter(1, order, shape)
-
-
-# ---- layers -----------------------------------------------------------------------------------------------
-
-
-def _displaced(
-    context: Context, parts: dict[int, SubjectPoints], category: str, own: list[SubjectPoints]
-) -> list[SubjectPoints]:
-    """Points that a layer has only where it yields: hair tucked behind an ear that wears a ring."""
-    if not any(len(cloud) for cloud in own):
-        return []
-    tree, found = cKDTree(_join(own).means.numpy()), []
-    for layer, other in YIELDS:
-        for subject in context.cast.known_subjects(other) if layer == category else []:
-            cloud = parts[context.cast.subject_index(subject)]
-            cloud = cloud[cloud.labels == LABEL_CODE[CATEGORY_LABEL[category]]]
-            if len(cloud):
-                distance, _ = tree.query(cloud.means.numpy())
-                found.append(cloud[torch.from_numpy(distance > MISSING)])
-    return found
-
-
-def _layer(
-    context: Context,
-    category: str,
-    subjects: list[int | None],
-    clouds: list[SubjectPoints],
-    displaced: list[SubjectPoints],
-) -> LayerStart | None:
-    """The union of one category's points over its subjects, and who shows which of them in which colour."""
-    if sum(len(c) for c in clouds) < MIN_POINTS:
-        return None
-    union = _join([*clouds, *displaced])
-    budget = max(MIN_POINTS, int(context.points * SHARES[category]))
-    kept, spacing = thin_to(union.means.numpy(), np.ones(len(union)), budget, (context.seed, 2))
-    points = _as_points(context, union, kept, spacing, union.colors[torch.from_numpy(kept)])
-    values = torch.stack([_shown(points, cloud, spacing) for cloud in clouds])  # [S, n, 14]
-    # Where a subject does not show a point, the point keeps the mean direction of those that do, and has the colour
-    # that the subject shows nearest to it.
-    seen = (values[..., OPACITY] > 0).float()
-    mean = (values * seen).sum(0) / seen.sum(0).clamp_min(1)
-    mean[:, COLOR] = torch.where(seen.sum(0) > 0, mean[:, COLOR], points.colors)
-    empty = torch.tensor([len(cloud) < MIN_POINTS for cloud in clouds])[:, None, None]
-    for block in (SCALE, ROTATION, OFFSET):
-        values[..., block] = torch.where(seen > 0, values[..., block], mean[..., block])
-    values[..., COLOR] = torch.where(empty, mean[..., COLOR], values[..., COLOR])
-    return LayerStart(points, Known(subjects, values))
-
-
-def _join(clouds: list[SubjectPoints]) -> SubjectPoints:
-    names = SubjectPoints.__dataclass_fields__
-    return SubjectPoints(**{n: torch.cat([getattr(c, n) for c in clouds]) for n in names})
-
-
-def _shown(points: Points, cloud: SubjectPoints, spacing: np.ndarray) -> Tensor:
-    """Values [n, 14] of the points as one subject shows them; opacity is hidden where it has nothing near."""
-    values = torch.zeros(len(points), VALUES)
-    values[:, OPACITY] = HIDDEN_LOGIT
-    if len(cloud) < MIN_POINTS:
-        return values
-    tree = cKDTree(cloud.means.numpy())
-    k = min(4, len(cloud))
-    distance, nearest = tree.query(points.means.numpy(), k)
-    distance, nearest = distance.reshape(-1, k), torch.from_numpy(np.asarray(nearest).reshape(-1, k))
-    here = torch.from_numpy(distance[:, 0] < np.maximum(0.002, 0.7 * spacing))
-    values[here, OPACITY] = VISIBLE_LOGIT
-    values[:, COLOR] = logit_of(_mean_colors(cloud, points.means, k))
-    one = cloud[nearest[:, 0]]
-    quats = torch.nn.functional.normalize(one.quats, dim=1)
-    # A subject's strands may run another way than those the union was taken from.
-    quats = quats * torch.where((quats * points.quats).sum(1, keepdim=True) < 0, -1.0, 1.0)
-    turned = (one.labels == LABEL_CODE["hair"])[:, None] | (one.labels == LABEL_CODE["beard"])[:, None]
-    values[:, ROTATION] = torch.where(turned, quats - points.quats, 0.0)
-    return values
-
-
-def _yield(
-    layer: LayerStart, subjects: list[int | None], hair: list[SubjectPoints], covers: list[Tensor]
-) -> YieldStart:
-    """Shifts of the hair's opacity under each hat.
-
-    The reference's hair loses or gains what the hat's subject says. Hair of other styles, which nobody has seen
-    under the hat, loses what lies where the reference's hair was lost, and what the hat covers (`covers`, [n] each).
-    """
-    if None not in layer.known.subjects:
-        return YieldStart(Known(subjects, torch.zeros(len(subjects), len(layer.points))))
-    reference = layer.known.values[layer.known.subjects.index(None)][:, 0]
-    shown = reference > 0
-    means = layer.points.means.numpy()
-    spacing = nearest_gap(means)
-    distance, nearest = cKDTree(means[shown.numpy()]).query(means)
-    near = torch.from_numpy(distance < HAIR_REACH)
-    shifts = []
-    for cloud, covered in zip(hair, covers):
-        values = _shown(layer.points, cloud, spacing)[:, 0]
-        shift = torch.where((values > 0) != shown, values - reference, 0.0)
-        follow = shift[shown][torch.from_numpy(nearest)].clamp_max(0.0)
-        follow = torch.where(near, follow, 0.0)
-        follow = torch.where(covered & (values < 0), HIDDEN_LOGIT - VISIBLE_LOGIT, follow)
-        shifts.append(torch.where(shown | (shift > 0), shift, follow))
-    return YieldStart(Known(subjects, torch.stack(shifts)))
-
-
-def _covered(context: Context, points: Tensor, cover: SubjectPoints) -> Tensor:
-    """Points [n] bool that a hat covers: it lies in their direction, seen from the middle of the skull."""
-    if len(cover) < MIN_POINTS:
-        return torch.zeros(len(points), dtype=torch.bool)
-    rest = context.rest_vertices
-    middle = rest[(context.head.vertex_part == PARTS.index("skin")) & (rest[:, 1] > 0)].mean(0)
-    normalize = torch.nn.functional.normalize
-    tree = cKDTree(normalize(cover.means - middle, dim=1).numpy())
-    distance, _ = tree.query(normalize(points - middle, dim=1).numpy())
-    return torch.from_numpy(distance < COVER_ANGLE)

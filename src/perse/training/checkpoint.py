@@ -140,11 +140,14 @@ def save_start(path: Path, start: Start, identity: dict[str, Any]) -> None:
     for name, layer in start.layers.items():
         put_points(f"layer.{name}", layer.points)
         put_known(f"layer.{name}", layer.known)
+        if layer.strands is not None:
+            tensors[f"layer.{name}.strands"] = layer.strands
     for name, action in start.actions.items():
         tensors[f"action.{name}.index"] = action.index
         put_known(f"action.{name}", action.known)
     for (name, other), y in start.yields.items():
         put_known(f"yield.{name}.{other}", y.known)
+        tensors |= {f"yield.{name}.{other}.low": y.low, f"yield.{name}.{other}.high": y.high}
     write_tensors(path, tensors, {"name": start.name, "subjects": subjects, **identity})
 
 
@@ -166,9 +169,12 @@ def load_start(path: Path, identity: dict[str, Any]) -> Start:
     for prefix in info["subjects"]:
         kind, *names = prefix.split(".")
         if kind == "layer":
-            start.layers[names[0]] = LayerStart(points(prefix), known(prefix))
+            start.layers[names[0]] = LayerStart(
+                points(prefix), known(prefix), tensors.get(f"{prefix}.strands")
+            )
         elif kind == "action":
             start.actions[names[0]] = ActionStart(tensors[f"{prefix}.index"], known(prefix))
         else:
-            start.yields[names[0], names[1]] = YieldStart(known(prefix))
+            low, high = tensors[f"{prefix}.low"], tensors[f"{prefix}.high"]
+            start.yields[names[0], names[1]] = YieldStart(known(prefix), low, high)
     return start

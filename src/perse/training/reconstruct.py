@@ -107,7 +107,7 @@ class Training:
         self.model = build_model(dataset, self.cast, self.start, config, head)
         saved = None
         if self._paths.checkpoint.is_file():
-            saved = Checkpoint.read(self._paths.checkpoint, self._identity())
+            saved = Checkpoint.read(self._paths.checkpoint, self.identity())
             rearrange_as(self.model, saved)
         self.optimizer = make_optimizer(self.model, config, dataset.size)
         self._heights = [group["lr"] for group in self.optimizer.param_groups]
@@ -216,9 +216,7 @@ class Training:
             "ancestor": self.model.field.ancestors,
             "ema": self.ema.state(),
         }
-        save_checkpoint(
-            self._paths.checkpoint, self.model, self.optimizer, self.step, self._identity(), parts
-        )
+        save_checkpoint(self._paths.checkpoint, self.model, self.optimizer, self.step, self.identity(), parts)
 
     def avatar(self) -> Avatar:
         """The avatar as it is now."""
@@ -240,7 +238,7 @@ class Training:
 
     # ---- the folder -------------------------------------------------------------------------------------
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to fit."""
         settings = self.config.to_json()
         for free in ("checkpoint_seconds", "cache_mb", "device", "tensorboard"):
@@ -265,10 +263,10 @@ class Training:
         if not self.ranks.first:
             self.ranks.wait()
         if self._paths.start.is_file():
-            start = load_start(self._paths.start, self._identity())
+            start = load_start(self._paths.start, self.identity())
         else:
             start = make_start(self.dataset, self.head, self.cast, self.config)
-            save_start(self._paths.start, start, self._identity())
+            save_start(self._paths.start, start, self.identity())
         if self.ranks.first:
             self.ranks.wait()
         return start

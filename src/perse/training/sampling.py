@@ -17,12 +17,15 @@ def step_rng(seed: int, step: int, purpose: int = 0) -> np.random.Generator:
 
 
 def subject_weights(subjects: Sequence[LearnedSubject], reference_share: float) -> np.ndarray:
-    """Probability [S] of every subject: categories alike, subjects alike within one, the reference its own share.
+    """Probability [S] of every subject: categories alike, subjects alike within one, the reference its own share;
+    subjects that show several edits count as one more category.
 
     Left alone, a category of many subjects would starve the others, and the reference, one subject among
     hundreds, would be the worst of all.
     """
-    keys = ["+".join(sorted({a.category for a in s.attributes})) for s in subjects]
+    keys = [
+        "combined" if len(s.attributes) > 1 else "".join(a.category for a in s.attributes) for s in subjects
+    ]
     counts = Counter(key for key in keys if key)
     if not counts:
         return np.full(len(subjects), 1 / len(subjects))

@@ -69,9 +69,7 @@ class Cast:
             LearnedSubject(s.id, s.attributes, tuple(number[a.category, a.prompt] for a in s.attributes))
             for s in dataset.subjects
         )
-        reference = tuple(
-            _present(c, shows[0]) if c in ABSENTABLE or c in POINT_CATEGORIES else True for c in CATEGORIES
-        )
+        reference = tuple(_present(c, shows[0]) for c in CATEGORIES)
         return Cast(entries, subjects, reference)
 
     def known_subjects(self, category: str) -> list[int | None]:
@@ -98,7 +96,9 @@ def _labels_shown(dataset: Dataset, subject: int, frames: list[int]) -> Tensor:
 
 
 def _present(category: str, shown: Tensor) -> bool:
-    if category not in POINT_CATEGORIES:
+    """Whether a part that can be absent is there. Others always are: a bald head has hair of no length, so that a
+    blend with long hair grows it."""
+    if category not in ABSENTABLE:
         return True
     return float(shown[LABEL_CODE[CATEGORY_LABEL[category]]]) >= MIN_PIXELS
 

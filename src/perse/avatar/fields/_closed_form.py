@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from perse.avatar.fields.basis import BasisField
     from perse.avatar.latent import LatentSpace
 
+SEPARATOR = "_under_"
+"""Between the two names of a yield."""
 CUTOFF = 1e-4
 """Singular values below this share of the largest carry nothing but rounding."""
 
@@ -52,7 +54,7 @@ def _known_of(name: str, start: Start) -> list[tuple[str, Known]]:
     if name in start.actions and start.actions[name].known.subjects:
         known.append(("action", start.actions[name].known))
     for (layer, other), y in start.yields.items():
-        if other == name:
+        if other == name and y.known.subjects:
             known.append((f"yield:{layer}", y.known))
     return known
 
@@ -66,7 +68,7 @@ def _codes(subjects: list[int | None], latent: LatentSpace, slot: int) -> Tensor
 
 def _unit_values(field: BasisField, kind: str, values: Tensor) -> Tensor:
     """Known values in units of the field's steps, so that directions of all kinds weigh alike."""
-    return values / field.steps if values.ndim == 3 else values
+    return values / field.steps if values.ndim == 3 else values / field.yield_steps[:, None, None, None]
 
 
 def _principal_coefficients(blocks: list[Tensor], rank: int) -> tuple[Tensor, int]:
@@ -98,6 +100,6 @@ def _store(field: BasisField, kind: str, name: str, directions: Tensor, mean: Te
         action.directions[:rank] += directions.view(rank, *action.directions.shape[1:])
         action.shift.copy_(mean)
     else:
-        module = field.yields[kind.removeprefix("yield:") + "_under_" + name]
-        module.directions[:rank] += directions
+        module = field.yields[kind.removeprefix("yield:") + SEPARATOR + name]
+        module.directions[:rank] += directions.view(rank, *module.directions.shape[1:])
         module.shift.copy_(mean)

@@ -29,6 +29,8 @@ class FieldConfig:
     """basis: directions K a category."""
     offset_step: float = 0.03
     """basis: metres that a direction of unit length moves a point."""
+    between: int = 0
+    """basis: directions a category has besides, that speak only between learned looks; tuning on blends adds them."""
     width: int = 256
     """mlp: width of the hidden layers."""
     depth: int = 8

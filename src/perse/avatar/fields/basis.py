@@ -16,19 +16,32 @@ import torch
 from torch import Tensor, nn
 
 from perse.avatar.codes import Codes
-from perse.avatar.fields._closed_form import solve_category
+from perse.avatar.fields._between import Between
+from perse.avatar.fields._closed_form import SEPARATOR, solve_category
 from perse.avatar.fields._points import Moved, rearrange_buffers, rearrange_parameters, rows_of
 from perse.avatar.fields.base import FieldConfig, Layout, detach_unless, empty
 from perse.avatar.fields.mlp import normalize_weights
 from perse.avatar.posing import Canonical, layer_slices
-from perse.avatar.start import COLOR, OFFSET, OPACITY, ROTATION, SCALE, VALUES, Points, Start, value_steps
+from perse.avatar.start import (
+    COLOR,
+    OFFSET,
+    OPACITY,
+    ROTATION,
+    SCALE,
+    VALUES,
+    WEIGHTS,
+    YIELD_CELLS,
+    YIELD_VALUES,
+    Points,
+    Start,
+    value_steps,
+)
 from perse.dataset import ABSENTABLE, CATEGORY_LABEL, LABEL_CODE
 from perse.head import Binding
 
 if TYPE_CHECKING:
     from perse.avatar.latent import LatentSpace
 
-SEPARATOR = "_under_"
 NOISE = 3e-4
 """Size of the random part of new directions: none at all would keep unused ones unused for ever."""
 
@@ -64,11 +77,10 @@ class PointLayer(nn.Module):
             self.W.copy_(points.W)
             self.labels.copy_(points.labels)
 
-    def own_values(self) -> Tensor:
-        """[n, 14] values before any code speaks."""
-        return torch.cat(
-            [self.opacity, self.scale, self.rotation, self.color, torch.zeros_like(self.points)], 1
-        )
+    def own_values(self, learn_flame: bool = True) -> Tensor:
+        """[n, 19] values before any code speaks."""
+        own = [self.opacity, self.scale, self.rotation, self.color, torch.zeros_like(self.points)]
+        return torch.cat([*own, self.W if learn_flame else self.W.detach()], 1)
 
 
 class CategoryLayer(PointLayer):
@@ -92,12 +104,35 @@ class Action(nn.Module):
 
 
 class Yield(nn.Module):
-    """How one layer's opacity gives way to another category."""
+    """How one layer gives way to another category: a grid over space, of how far what is there fades and moves.
 
-    def __init__(self, n: int, rank: int) -> None:
+    Told for places, it holds for whatever comes there: a hat that pressed one hair presses all, and points may be
+    born or lost without it.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, rank: int) -> None:
         super().__init__()
-        self.shift = empty(n)
-        self.directions = empty(rank, n)
+        cells = YIELD_CELLS[::-1]  # z, y, x
+        self.shift = empty(YIELD_VALUES, *cells)
+        self.directions = empty(rank, YIELD_VALUES, *cells)
+        self.register_buffer("low", torch.zeros(3))
+        self.register_buffer("high", torch.ones(3))
+
+    def at(self, means: Tensor, coefficients: Tensor) -> Tensor:
+        """[n, 4] what is asked of points at means [n, 3], linear between the grid's corners, nothing outside."""
+        grid = self.shift + (coefficients @ self.directions.flatten(1)).view(self.shift.shape)
+        return sample_grid(grid, means.detach(), self.low, self.high)
+
+
+def sample_grid(grid: Tensor, means: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Values [n, C] of a grid [C, Z, Y, X] over a box at means [n, 3]: linear between corners, fading to zero within a
+    cell outside."""
+    places = (means - low) / (high - low) * 2 - 1
+    asked = nn.functional.grid_sample(grid[None], places[None, None, None], align_corners=True)
+    return asked[0, :, 0, 0].T
 
 
 class BasisField(nn.Module):
@@ -109,6 +144,7 @@ class BasisField(nn.Module):
     layers: Mapping[str, CategoryLayer]
     actions: Mapping[str, Action]
     yields: Mapping[str, Yield]
+    between: Mapping[str, Between]
 
     def __init__(self, config: FieldConfig, layout: Layout, slots: tuple[str, ...], latent_dim: int) -> None:
         super().__init__()
@@ -123,7 +159,9 @@ class BasisField(nn.Module):
             {name: CategoryLayer(n, rank, config.pose_code) for name, n in layout.layers.items()}
         )
         self.actions = _modules({name: Action(n, rank) for name, n in layout.actions.items()})
-        self.yields = _modules({SEPARATOR.join(p): Yield(layout.layers[p[0]], rank) for p in layout.yields})
+        self.yields = _modules({SEPARATOR.join(p): Yield(rank) for p in layout.yields})
+        between = {name: Between(n, config.between, latent_dim) for name, n in layout.layers.items()}
+        self.between = _modules(between if config.between else {})
         self.register_buffer("steps", value_steps(config.offset_step), persistent=False)
         self._targets: dict[str, Binding] = {}
         self.ancestors: dict[str, Tensor] = {}
@@ -137,6 +175,9 @@ class BasisField(nn.Module):
             self.layers[name].set_points(layer.points)
         for name, action in start.actions.items():
             self.actions[name].index.copy_(action.index)
+        for pair, y in start.yields.items():
+            self.yields[SEPARATOR.join(pair)].low.copy_(y.low)
+            self.yields[SEPARATOR.join(pair)].high.copy_(y.high)
         with torch.no_grad():
             self._randomize(generator)
             for name in self.coefficients:
@@ -146,6 +187,10 @@ class BasisField(nn.Module):
             for name, p in [("base", self.base), *self.layers.items()]
         }
         self.ancestors = {name: torch.arange(len(target.W)) for name, target in self._targets.items()}
+
+    def remember(self, other: BasisField) -> None:
+        """Take over what another field of the same points knows of its start."""
+        self._targets, self.ancestors = dict(other._targets), dict(other.ancestors)
 
     def _randomize(self, generator: torch.Generator) -> None:
         for linear in self.coefficients.values():
@@ -169,13 +214,19 @@ class BasisField(nn.Module):
             if name in self.coefficients
         }
         live: list[tuple[str, PointLayer]] = [("base", self.base)]
-        values = [self._act(self.base.own_values(), coefficients, presence, there)]
+        values = [self._act(self.base.own_values(learn_flame), coefficients, presence, there)]
         shown = [torch.ones_like(values[0][:, 0])]
         for name, layer in self.layers.items():
             if name in there:
-                own = layer.own_values() + self._along(layer.directions, coefficients[name])
-                values.append(self._give_way(name, own, coefficients, presence, there))
-                shown.append(presence[name].expand(len(own)))
+                own = layer.own_values(learn_flame) + self._along(layer.directions, coefficients[name])
+                factor = presence[name]
+                if name in self.between:
+                    module, code = self.between[name], codes.z[self.slots.index(name)]
+                    own = own + module.change(code, factor) * self.steps
+                    factor = module.shown(factor).squeeze()
+                own = self._give_way(name, own, layer.points, coefficients, presence, there)
+                values.append(own)
+                shown.append(factor.expand(len(own)))
                 live.append((name, layer))
         value = torch.cat(values)
         return Canonical(
@@ -185,7 +236,7 @@ class BasisField(nn.Module):
             opacity=value[:, OPACITY][:, 0],
             colors=value[:, COLOR],
             presence=torch.cat(shown),
-            bindings=[self.binding(layer, learn_flame) for _, layer in live],
+            bindings=[self.binding(layer, own, learn_flame) for (_, layer), own in zip(live, values)],
             pose_code=_joined([layer.pose_code for _, layer in live]),
             labels=torch.cat([self._base_labels(there), *(layer.labels for _, layer in live[1:])]),
             layers=layer_slices([(name, len(layer.points)) for name, layer in live]),
@@ -201,13 +252,13 @@ class BasisField(nn.Module):
         return labels
 
     def _along(self, directions: Tensor, coefficients: Tensor) -> Tensor:
-        """coefficients [K] @ directions [K, n, 14], in units of a value. [n, 14]"""
+        """coefficients [K] @ directions [K, n, 19], in units of a value. [n, 19]"""
         return (coefficients @ directions.flatten(1)).view(directions.shape[1:]) * self.steps
 
     def _act(
         self, values: Tensor, coefficients: dict[str, Tensor], presence: dict[str, Tensor], there: set[str]
     ) -> Tensor:
-        """Base values [n, 14] with every category's action added; a part that may be absent acts by its presence."""
+        """Base values [n, 19] with every category's action added; a part that may be absent acts by its presence."""
         for name, action in self.actions.items():
             if name in ABSENTABLE and name not in there:
                 continue
@@ -221,22 +272,31 @@ class BasisField(nn.Module):
         self,
         name: str,
         values: Tensor,
+        points: Tensor,
         coefficients: dict[str, Tensor],
         presence: dict[str, Tensor],
         there: set[str],
     ) -> Tensor:
-        """Values [n, 14] of layer `name`, its opacities lowered where another category takes its place."""
+        """Values [n, 19] of layer `name` at `points` [n, 3], faded and moved where another category takes its place."""
         for pair, module in self.yields.items():
             layer, other = pair.split(SEPARATOR)
             if layer == name and other in there:
-                change = (module.shift + coefficients[other] @ module.directions) * presence[other]
-                values = torch.cat([values[:, OPACITY] + change[:, None], values[:, 1:]], 1)
+                change = module.at(points + values[:, OFFSET], coefficients[other]) * presence[other]
+                change = change * self.yield_steps
+                opacity, offset = values[:, OPACITY] + change[:, :1], values[:, OFFSET] + change[:, 1:]
+                kept = values[:, OPACITY.stop : OFFSET.start]
+                values = torch.cat([opacity, kept, offset, values[:, WEIGHTS]], 1)
         return values
 
-    def binding(self, layer: PointLayer, learn: bool = True) -> Binding:
-        """E, P and W of a layer as they are used: the rows of learned W sum to 1."""
-        E, P, W = detach_unless(learn, layer.E, layer.P, layer.W)
-        return Binding(E, P, normalize_weights(W) if learn else W)
+    @property
+    def yield_steps(self) -> Tensor:
+        """[4] sizes of one unit of a yield's values."""
+        return torch.cat([self.steps[OPACITY], self.steps[OFFSET]])
+
+    def binding(self, layer: PointLayer, values: Tensor, learn: bool = True) -> Binding:
+        """E and P of the points, and the skinning weights that their values end with."""
+        E, P, W = detach_unless(learn, layer.E, layer.P, normalize_weights(values[:, WEIGHTS]))
+        return Binding(E, P, W)
 
     def effect(self, category: str) -> Tensor:
         """[K, d] coefficients of a code, on axes along which the category's values move by one."""
@@ -250,11 +310,16 @@ class BasisField(nn.Module):
     # ---- learning ---------------------------------------------------------------------------------------
 
     def flame_targets(self, canonical: Canonical) -> list[Binding]:
-        """The bindings that the start gave each live layer."""
-        return [self._targets[name] for name in canonical.layers]
+        """The bindings that the start gave each live layer; a code's own change of the weights is not held back."""
+        targets = []
+        for name, found in zip(canonical.layers, canonical.bindings):
+            layer: PointLayer = self.base if name == "base" else self.layers[name]
+            wanted = self._targets[name]
+            targets.append(Binding(wanted.E, wanted.P, found.W.detach() + wanted.W - layer.W.detach()))
+        return targets
 
     def rearrange(self, name: str, source: Tensor, fresh: Tensor) -> list[Moved]:
-        """Rows of a layer's points and directions, of how it yields; for the base, of what acts on it."""
+        """Rows of a layer's points and directions; for the base, of what acts on it."""
         layer: PointLayer = self.base if name == "base" else self.layers[name]
         count, rest = len(layer.points), (source, fresh)
         own = [key for key, _ in layer.named_parameters(recurse=False)]
@@ -271,9 +336,8 @@ class BasisField(nn.Module):
             actions = {category: len(action.index) for category, action in self.actions.items()}
             self.layout = replace(self.layout, base=len(source), actions=actions)
         else:
-            for pair, module in self.yields.items():
-                if pair.split(SEPARATOR)[0] == name:
-                    moved += rearrange_parameters(module, {"shift": 0, "directions": 1}, *rest)
+            if name in self.between:
+                moved += rearrange_parameters(self.between[name], {"directions": 1, "absence": 0}, *rest)
             self.layout = replace(self.layout, layers={**self.layout.layers, name: len(source)})
         return moved
 
@@ -289,10 +353,13 @@ class BasisField(nn.Module):
         kinds = {
             "directions": "direction",
             "shift": "direction",
+            "absence": "direction",
+            "fade": "opacity",
             "E": "flame",
             "P": "flame",
             "W": "flame",
             "weight": "coefficient",
+            "bias": "coefficient",
         }
         roles = {}
         for name, _ in self.named_parameters():

@@ -118,9 +118,18 @@ def resample(strands: Array, points: int) -> Array:
 
 
 def rooted(
-    puppet: Puppet, segments: Segments, roots: Roots, colours: Array, opacity: float, label: str
+    puppet: Puppet,
+    segments: Segments,
+    roots: Roots,
+    colours: Array,
+    opacity: float,
+    label: str,
+    begins: Array,
 ) -> Rooted:
-    """Segments as a group that rides on the triangles of its roots."""
+    """Segments as a group that rides on the triangles of its roots.
+
+    ``begins`` [N, 3] tells the strand of each segment from others, alike in all looks (:attr:`Group.strands`).
+    """
     count = len(segments.means)
     return puppet.root(
         torch.from_numpy(roots.face[segments.strand]),
@@ -131,4 +140,5 @@ def rooted(
         opacities=torch.full((count,), opacity),
         colors=tensor(colours),
         labels=torch.full((count,), label_code(label), dtype=torch.uint8),
+        strands=tensor(np.concatenate([begins, segments.along[:, None]], 1)),
     )

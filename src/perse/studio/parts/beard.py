@@ -286,6 +286,7 @@ def _bind(
 ) -> Rooted:
     """Each piece of hair follows the skin beside it, so that a moustache lies on a smiling lip."""
     root = rows[segments.strand]
+    begins = every.points[root]
     upper = every.template[:, 1] > places.corner[1]
     for part in (upper, ~upper):  # no hair of the upper lip goes down with the lower one
         mine = np.flatnonzero(part[root])
@@ -296,7 +297,7 @@ def _bind(
         close = distance < REBIND
         root[mine[close]] = held[near[close]]
     bound = replace(segments, strand=np.arange(len(root)))
-    return rooted(puppet, bound, every.take(root), colours, params.opacity, "beard")
+    return rooted(puppet, bound, every.take(root), colours, params.opacity, "beard", begins)
 
 
 def _colour(

@@ -144,7 +144,9 @@ def build(puppet: Puppet, params: BrowParams, seed: int, detail: float = 1.0) ->
     env = np.clip(sitter.shade(roots.normals), 0.5, 1.15)
     colours = np.array([params.red, params.green, params.blue]) * 0.88 * sitter.exposure
     colours = colours * (plan.tone * env)[segments.strand, None] + 0.055 * _skin_colour(puppet)
-    group = rooted(puppet, segments, roots, np.clip(colours, 0, 1), params.opacity, "eyebrows")
+    places = np.stack([plan.side * (0.02 + 0.05 * plan.along), 0.005 * plan.across, 0 * plan.rank], 1)
+    begins = places[segments.strand]
+    group = rooted(puppet, segments, roots, np.clip(colours, 0, 1), params.opacity, "eyebrows", begins)
     fade = grown[segments.strand] * (1 - 0.55 * segments.along**2)
     puppet.add(GROUP, replace(group, opacities=group.opacities * tensor(fade)))
 

@@ -111,6 +111,7 @@ def _group(sitter: Sitter, hair: Hair, scalp: Scalp, present: Array, colour: Arr
         colors=tensor(colour),
         labels=torch.full((len(on_head),), label_code("hair"), dtype=torch.uint8),
         weights=tensor(weights),
+        strands=tensor(np.concatenate([scalp.roots.points[segments.strand], segments.along[:, None]], 1)),
     )
 
 

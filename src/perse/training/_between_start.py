@@ -1,0 +1,113 @@
+"""What the points of a maker's blends say of the way between two looks: where the beginning of a tuning comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from perse.avatar import Codes
+from perse.avatar.fields import BasisField, Between
+from perse.avatar.start import Known, LayerStart
+from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
+from perse.training._correspond import Strands, is_stranded
+from perse.training._layers import Shown
+from perse.training._surface import MIN_POINTS
+
+GROWS = -1.5
+"""Logarithm of the power by which opacity fades where a part grows: it is solid as soon as it has length."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One look between, as a maker has it."""
+
+    codes: Codes
+    """Of the blend."""
+    ends: tuple[int | None, int | None]
+    """Latent entries of its ends; None: the reference."""
+    weight: float
+    points: SubjectPoints
+
+
+@torch.no_grad()
+def solve_between(
+    field: BasisField, name: str, layer: LayerStart, ways: Sequence[Way], quiet: Sequence[Codes] = ()
+) -> None:
+    """Set the directions between learned looks of layer `name` so that blends show what the maker's do.
+
+    What a blend of strands has beyond the linear blend of its ends is split by an SVD, as `solve_category` does with
+    the subjects; the network's hidden layer stays as drawn, its last layer is the least-squares one. From nothing
+    (a beard grows), the mean of what is missing on the way. `quiet` are blends of which nothing is known: there the
+    directions stay silent.
+    """
+    if name not in field.between or layer.strands is None:
+        return
+    module, slot = field.between[name], field.slots.index(name)
+    ancestors = field.ancestors[name]
+    rows, features, growth, missing = [], [], [], []
+    for way in ways:
+        shown = _shown(layer, name, way.points)
+        if shown is None:
+            continue
+        partial = float(way.codes.presence[slot])
+        beyond = (shown - _linear(layer.known, way)) / field.steps.cpu()
+        if partial < 1:
+            growth.append(beyond[ancestors])
+            missing.append(1 - partial)
+        else:
+            rows.append(beyond[ancestors])
+            features.append(module.features(way.codes.z[slot]))
+    if rows:
+        silent = [module.features(codes.z[slot]) for codes in quiet]
+        _solve_directions(module, torch.stack(rows), torch.stack([*features, *silent]))
+    if growth:
+        share = torch.tensor(missing)
+        module.absence.copy_((torch.stack(growth) * share[:, None, None]).sum(0) / share.square().sum())
+        module.fade.fill_(GROWS)
+
+
+def _shown(layer: LayerStart, name: str, cloud: SubjectPoints) -> Tensor | None:
+    """Values [n, 19] of the layer's points as the blend has them; None if it is not made of strands."""
+    cloud = cloud[cloud.labels == LABEL_CODE[CATEGORY_LABEL[name]]]
+    if len(cloud) < MIN_POINTS or not is_stranded(cloud):
+        return None
+    assert layer.strands is not None
+    strands = layer.strands.numpy().astype(float)
+    placed = Strands(cloud).place(strands[:, :3], strands[:, 3])
+    points = layer.points
+    common = Shown(
+        points.means, points.quats, points.log_scales, points.colors, points.W, torch.ones(len(points)).bool()
+    )
+    return Shown.of(cloud, placed).values(common)
+
+
+def _linear(known: Known, way: Way) -> Tensor:
+    """The linear blend [n, 19] of what the start knows of the ends; of the one end that is there."""
+    first, second = (
+        None if e not in known.subjects else known.values[known.subjects.index(e)] for e in way.ends
+    )
+    if first is None or second is None:
+        end = second if first is None else first
+        assert end is not None
+        return end
+    return first * (1 - way.weight) + second * way.weight
+
+
+def _solve_directions(module: Between, rows: Tensor, features: Tensor) -> None:
+    """Principal directions of rows [P, n, 19], and the last layer that gives their coordinates from features [P, H]
+    (and zero from further rows of features)."""
+    flat = rows.flatten(1)
+    u, s, vh = torch.linalg.svd(flat.double(), full_matrices=False)
+    kept = min(len(module.directions), int((s > 1e-4 * s[0]).sum())) if float(s[0]) > 0 else 0
+    if kept == 0:
+        return
+    # Coordinates near one: steps of an optimizer then weigh alike.
+    size = s[:kept] / len(rows) ** 0.5
+    coordinates = (u[:, :kept] * s[:kept] / size).float()
+    coordinates = torch.nn.functional.pad(coordinates, (0, 0, 0, len(features) - len(rows)))
+    module.directions[:kept] = (size[:, None] * vh[:kept]).float().view(kept, *module.directions.shape[1:])
+    solved = torch.linalg.pinv(features.double(), rtol=1e-3).float() @ coordinates  # [H, kept]
+    module.coefficients.weight[:kept] = solved.T

@@ -1,0 +1,111 @@
+"""Points that belong together: strands by their beginnings, everything else by transport."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perse.dataset import LABEL_CODE, SubjectPoints
+from perse.training._correspond import Strands, correspond, pair_up
+from perse.training._yields import Grid
+
+
+def hair(length: float, strands: int = 300, pieces: int = 12) -> SubjectPoints:
+    """Straight strands that hang from a disc; every look has the same beginnings."""
+    rng = np.random.default_rng(0)
+    begins = np.concatenate([rng.uniform(-0.05, 0.05, (strands, 2)), np.full((strands, 1), 0.1)], 1)[
+        :, [0, 2, 1]
+    ]
+    along = (np.arange(pieces) + 0.5) / pieces
+    means = begins[:, None] - np.array([0, length, 0]) * along[None, :, None]
+    count = strands * pieces
+    told = np.concatenate([np.repeat(begins, pieces, 0), np.tile(along, strands)[:, None]], 1)
+    return SubjectPoints(
+        means=torch.from_numpy(means.reshape(-1, 3)).float(),
+        quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        scales=torch.full((count, 3), 1e-3),
+        opacities=torch.ones(count),
+        colors=torch.full((count, 3), 0.5),
+        labels=torch.full((count,), LABEL_CODE["hair"], dtype=torch.uint8),
+        face=torch.full((count,), -1),
+        bary=torch.zeros(count, 3),
+        weights=torch.tensor([0.0, 1, 0, 0, 0]).repeat(count, 1),
+        strands=torch.from_numpy(told).float(),
+    )
+
+
+def test_a_blend_of_strands_grows() -> None:
+    """Half way between short and long hair every point must lie half way down the same strand."""
+    short, long = hair(0.02), hair(0.30)
+    placed, told = correspond([short, long], 900, 0)
+    assert told is not None
+    assert 500 < len(told) <= 900
+    half = (placed[0].means + placed[1].means) / 2
+    expected = told[:, :3].numpy() - np.array([0, 0.16, 0]) * told[:, 3:].numpy()
+    assert np.abs(half - expected).max() < 1e-3
+    for look, cloud in zip(placed, (short, long)):
+        assert look.there.all()
+        assert np.linalg.norm(cloud.means.numpy()[look.source] - look.means, axis=1).max() < 0.03
+
+
+def test_a_strand_that_a_look_lacks_is_not_there() -> None:
+    """A shaved side must not borrow strands from the other side."""
+    full = hair(0.1)
+    shaved = full[full.strands[:, 0] > 0.0]
+    begins, along = full.strands[:, :3].numpy().astype(float), full.strands[:, 3].numpy().astype(float)
+    placed = Strands(shaved).place(begins, along)
+    assert placed.there[begins[:, 0] > 0].all()
+    assert not placed.there[begins[:, 0] < -0.02].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 900), st.integers(0, 1000))
+def test_pairing_is_a_permutation_that_finds_a_moved_cloud(count: int, seed: int) -> None:
+    """Every point gets a partner of its own; a cloud that was only shifted a little gets itself back."""
+    rng = np.random.default_rng(seed)
+    cloud = rng.normal(size=(count, 3))
+    order = rng.permutation(count)
+    found = pair_up(cloud + 1e-9, cloud[order])
+    assert sorted(found) == list(range(count))
+    assert np.abs(cloud[order][found] - cloud).max() < 1e-6
+
+
+def test_clouds_without_strands_use_all_of_both() -> None:
+    """A hat's points must all be used for the other hat, and go to places near by."""
+    rng = np.random.default_rng(0)
+    base = hair(0.1)
+    base.strands[:] = torch.nan
+    ball = (
+        torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(len(base), 3))).float(), dim=1) * 0.1
+    )
+    a, b = (
+        SubjectPoints(**{**vars(base), "means": ball * torch.tensor(size)})
+        for size in ([1, 1, 1.0], [1, 1.3, 1])
+    )
+    placed, told = correspond([a, b], 1000, 0)
+    assert told is None
+    assert len(np.unique(placed[1].source)) > 0.9 * len(placed[1].source)
+    distance = np.linalg.norm(placed[0].means - placed[1].means, axis=1)
+    assert np.median(distance) < 0.03
+
+
+def test_values_on_a_grid_come_back_where_they_were_put() -> None:
+    """What is spread on a yield's grid must be what a point there reads from it."""
+    from perse.avatar.fields.basis import Yield
+
+    points = torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 0.2
+    grid = Grid.around(points, [])
+    values = torch.stack([points[:, 0], points[:, 1], points[:, 2], torch.ones(len(points))], 1)
+    told, weight = grid.spread(points, values)
+    told[weight == 0, 3] = 1.0
+    module = Yield(rank=2)
+    with torch.no_grad():
+        module.shift.copy_(grid.shaped(told))
+        module.low.copy_(grid.low)
+        module.high.copy_(grid.high)
+        inner = points[((points > 0.03) & (points < 0.17)).all(1)]
+        read = module.at(inner, torch.zeros(2))
+    assert float((read[:, :3] - inner).abs().mean()) < 0.006
+    assert float((read[:, 3] - 1).abs().max()) < 1e-4
