@@ -98,9 +98,9 @@ def curves_plot(
         color = COLORS[k % len(COLORS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, curve))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        y = bottom - 12 - 16 * (len(series) - 1 - k)
-        parts.append(f'<rect x="{right - 210}" y="{y - 9}" width="12" height="4" fill="{color}"/>')
-        parts.append(_text(right - 192, y - 2, name))
+        y = top + 16 + 16 * k  # curves that rise leave the upper left corner free
+        parts.append(f'<rect x="{left + 10}" y="{y - 7}" width="12" height="4" fill="{color}"/>')
+        parts.append(_text(left + 28, y, name))
     return _svg(width, height, parts)
 
 
