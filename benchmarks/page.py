@@ -43,8 +43,8 @@ def picture(tab) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(SIZE, SIZE, 4)[..., :3].astype(np.float64)
 
 
-def differences(tab, avatar: Avatar, looks: int) -> np.ndarray:
-    """Mean differences in grey levels: a moving face, one look a category half way, then some looks as they are."""
+def differences(tab, avatar: Avatar, categories: tuple[str, ...], looks: int) -> np.ndarray:
+    """Mean differences in grey levels: a moving face, one look a category half way and as it is."""
     tab.evaluate("perse.idle(false)")
     expr, pose = arkit_to_motion(avatar.head, UNITS)
     pose[4] += 0.3
@@ -52,7 +52,7 @@ def differences(tab, avatar: Avatar, looks: int) -> np.ndarray:
     expr, pose = (avatar.rest[0] + expr)[None], (avatar.rest[1] + pose)[None]
     camera = avatar.camera.resized(SIZE, SIZE)
     found = []
-    for category in CATEGORIES:
+    for category in categories:
         for prompt in avatar.learned(category)[:looks]:
             for weight in (0.5, 1.0):
                 call = "([c, l, w]) => perse.wear(c, perse.categories()[c][0], l, w)"
@@ -86,6 +86,7 @@ def main() -> None:
     )
     parser.add_argument("avatar", type=Path)
     parser.add_argument("--looks", type=int, default=1, help="looks compared in every category")
+    parser.add_argument("--categories", nargs="*", default=CATEGORIES, help="categories compared")
     parser.add_argument("--speed-only", action="store_true")
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -110,7 +111,7 @@ def main() -> None:
         variants["normal, without MLP_pose"] = {"pose_detail": False}
         for name, settings in {} if options.speed_only else variants.items():
             tab, megabytes, seconds = opened(name, **settings)
-            gaps = differences(tab, avatar, options.looks)
+            gaps = differences(tab, avatar, options.categories, options.looks)
             print(
                 f"{name:26s} {megabytes:5.2f} MB  ready after {seconds:4.1f} s  mean difference {gaps.mean():.3f}, "
                 f"at most {gaps.max():.3f} of 255 ({len(gaps)} looks and blends)",
