@@ -53,11 +53,7 @@ class BuildPanel:
         """Start the build, or, once it is done, show what came out."""
         if self._build is not None:
             return
-        try:
-            self._build = Build(self._photo, self._out)
-        except PerseError as error:
-            self._words.content = f"{error}."
-            return
+        self._build = Build(self._photo, self._out)
         self.button.disabled = True
         self._bar.visible = True
         threading.Thread(target=self._watch, args=(self._build,), name="perse-build", daemon=True).start()

@@ -5,19 +5,18 @@ It is the command `perse build`, so it can be interrupted, and goes on when the 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from perse.avatar import Avatar
 from perse.dataset import Dataset, demo_attributes
-from perse.errors import PerseError
 
 STAGES = {"portrait": 0.02, "dataset": 0.25, "avatar": 0.65, "metrics": 0.04, "report": 0.04}
 """Stages of a build, and their usual shares of its time."""
@@ -39,24 +38,10 @@ class Build:
     """One `perse build` of a photo into a folder, started at once."""
 
     def __init__(self, photo: Path, out: Path, preset: str = "demo") -> None:
-        """PerseError: the folder cannot be made."""
         self.out, self._preset = out, preset
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            self._log = open(out.parent / f".{out.name}.log", "w+b")  # noqa: SIM115 - closed with the build
-        except OSError as error:
-            raise PerseError(f"cannot build into {out} ({error.strerror}); choose another folder") from error
-        command = [
-            sys.executable,
-            "-m",
-            "perse.cli",
-            "build",
-            str(photo),
-            "--out",
-            str(out),
-            "--preset",
-            preset,
-        ]
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the build
+        command = [sys.executable, "-m", "perse.cli", "build", str(photo), "--out", str(out)]
+        command += ["--preset", preset]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, preexec_fn=_yield
         )
@@ -98,8 +83,6 @@ class Build:
                 self._process.kill()
                 self._process.wait()
         self._log.close()
-        with contextlib.suppress(OSError):
-            Path(self._log.name).unlink()
 
     def _finished(self) -> list[str]:
         try:
