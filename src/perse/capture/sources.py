@@ -48,9 +48,10 @@ class VideoFile:
 
     def frames(self, paced: bool = False) -> Iterator[Timed]:
         """Every frame with its time."""
-        start = time.monotonic()
+        start = None
         for index, frame in enumerate(read_video(self.path)):
             due = index / self.fps
+            start = start or time.monotonic()  # opening the file takes time of its own
             if paced:
                 ahead = due - (time.monotonic() - start)
                 if ahead > 0:
