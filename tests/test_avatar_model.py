@@ -127,6 +127,14 @@ def test_closed_form_start_shows_every_known_subject() -> None:
             part = canonical.layers[name]
             known = layer.known.values[row]
             assert float((canonical.opacity[part] - known[:, 0]).abs().max()) < 0.05, (name, subject)
+            for value, block in (
+                ("log_scales", slice(1, 4)),
+                ("quats", slice(4, 8)),
+                ("means", slice(11, 14)),
+            ):
+                expected = getattr(layer.points, value) + known[:, block]
+                worst = (getattr(canonical, value)[part] - expected).abs().max()
+                assert float(worst) < 0.02, (name, subject, value)
             shown = known[:, 0] > 0
             differences = (canonical.colors[part] - known[:, 8:11])[shown].abs()
             assert float(differences.quantile(1.0) if len(differences) else 0.0) < 0.05

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from perse.avatar.start import COLOR, OFFSET, OPACITY, Known, Start
+from perse.avatar.start import COLOR, OFFSET, OPACITY, ROTATION, SCALE, WEIGHTS, Known, Start
 
 if TYPE_CHECKING:
     from perse.avatar.fields.basis import BasisField
@@ -95,6 +95,9 @@ def _store(field: BasisField, kind: str, name: str, directions: Tensor, mean: Te
         layer.opacity.copy_(mean[:, OPACITY])
         layer.color.copy_(mean[:, COLOR])
         layer.points.add_(mean[:, OFFSET])
+        layer.scale.add_(mean[:, SCALE])
+        layer.rotation.add_(mean[:, ROTATION])
+        layer.W.add_(mean[:, WEIGHTS])
     elif kind == "action":
         action = field.actions[name]
         action.directions[:rank] += directions.view(rank, *action.directions.shape[1:])
