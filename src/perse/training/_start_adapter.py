@@ -93,6 +93,49 @@ def start_adapter(
     return adapter
 
 
+FAR = 0.02
+"""Metres beyond which two points of hair, cloth or felt have nothing to do with one another."""
+
+
+def nearest_code(
+    context: Context, model: AvatarModel, category: str, points: tuple[SubjectPoints, SubjectPoints] | None
+) -> Tensor | None:
+    """The learned code [d] of a category whose points lie most like a look's, for an adapter to start from.
+
+    A code that MLP_z makes of an unseen picture lies beside all that was learned, and bends the layer in ways that an
+    adapter would first have to undo. None: nothing of the category was learned.
+    """
+    latent = model.latent
+    slot = latent.categories.index(category)
+    rows = torch.nonzero(latent.entry_category == slot)[:, 0]
+    rows = rows[latent.entry_presence[rows] > 0].tolist()
+    with torch.no_grad():
+        found = [latent.reference_codes()[slot]] if float(latent.reference_presence[slot]) > 0 else []
+        if found and (points is None or category not in POINT_CATEGORIES):
+            return found[0]
+        found += [latent.entry_codes(torch.tensor([row], device=latent.features.device))[0] for row in rows]
+        if not found:
+            return None
+        if points is None or category not in model.field.layout.layers:
+            return found[0]
+        look = points[1][points[1].opacities > MIN_OPACITY]
+        look = look[~on_surface(context, look)]
+        means = look.means[look.labels == LABEL_CODE[CATEGORY_LABEL[category]]].numpy()
+        distances = [_apart(model, category, slot, z, means) for z in found]
+    return found[int(np.argmin(distances))]
+
+
+def _apart(model: AvatarModel, category: str, slot: int, z: Tensor, means: np.ndarray) -> float:
+    """Mean distance both ways between points [n, 3] and what a code shows of its layer, up to `FAR` a point."""
+    canonical = model.field.evaluate(model.latent.codes().replaced(slot, z, 1.0), False)
+    part = canonical.layers[category]
+    shown = canonical.means[part][canonical.opacity[part] > 0].cpu().numpy()
+    if len(shown) == 0 or len(means) == 0:
+        return 2 * FAR
+    there, back = cKDTree(shown).query(means)[0], cKDTree(means).query(shown)[0]
+    return float(np.minimum(there, FAR).mean() + np.minimum(back, FAR).mean())
+
+
 def _plan(
     context: Context,
     model: AvatarModel,

@@ -28,13 +28,13 @@ from perse.avatar import (
     fingerprint,
     make_adapter,
 )
-from perse.dataset import CATEGORIES, CATEGORY_LABEL, Dataset, category_code
+from perse.dataset import CATEGORIES, CATEGORY_LABEL, Dataset, SubjectPoints, category_code
 from perse.errors import PerseError
 from perse.head import Head, open_head
 from perse.perception import LPIPS
 from perse.splat import Camera, rasterize
 from perse.training import losses
-from perse.training._start_adapter import start_adapter
+from perse.training._start_adapter import nearest_code, start_adapter
 from perse.training.checkpoint import Checkpoint, save_checkpoint
 from perse.training.config import LossWeights, StepSizes
 from perse.training.frames import FrameStore
@@ -137,7 +137,7 @@ class Transfer:
         self.model, self.category = avatar.model, category
         self._device = avatar.device
         self._slot = self.model.latent.categories.index(category)
-        self._codes = self._look_codes()
+        self._codes = self._look_codes(head)
         self.adapter = self._start(name, head).to(self._device)
         self.optimizer = self._optimizer()
         self._heights = [group["lr"] for group in self.optimizer.param_groups]
@@ -258,23 +258,39 @@ class Transfer:
 
     # ---- what it starts from ------------------------------------------------------------------------------
 
-    def _look_codes(self) -> Codes:
-        """The reference's codes with z_k = MLP_z(f_I) of the look (its words name no known look: no f_T)."""
+    def _look_codes(self, head: Head) -> Codes:
+        """The reference's codes with the look's: the learned one that is nearest in shape on the layered field, else
+        z_k = MLP_z(f_I) (its words name no known look: no f_T)."""
         latent = self.model.latent
+        z = None
+        if adapter_kind(self.model.field.config) == "points":
+            z = nearest_code(self._context(head), self.model, self.category, self._points())
         with torch.no_grad():
-            image = self.look.subjects[1].features[0].float().to(self._device)
-            z = latent.feature_code(image, None, self.category)
+            if z is None:
+                image = self.look.subjects[1].features[0].float().to(self._device)
+                z = latent.feature_code(image, None, self.category)
             return latent.codes().replaced(self._slot, z, 1.0)
+
+    def _context(self, head: Head) -> Context:
+        return Context(self.look, head, Cast((), (), ()), 0, self.config.seed)
+
+    def _points(self) -> tuple[SubjectPoints, SubjectPoints] | None:
+        """The maker's points of the reference and of the look."""
+        reference, look = (subject.points() for subject in self.look.subjects)
+        return None if reference is None or look is None else (reference, look)
 
     def _start(self, name: str, head: Head) -> Adapter:
         """The adapter at step 0; from now on the codes wear it."""
         codes, field_ = self._codes, self.model.field
         if adapter_kind(field_.config) == "points":
-            context = Context(self.look, head, Cast((), (), ()), 0, self.config.seed)
-            points = [subject.points() for subject in self.look.subjects]
-            pair = None if points[0] is None or points[1] is None else (points[0], points[1])
             adapter: Adapter = start_adapter(
-                context, self.model, name, self.category, codes, pair, self.config.own_points
+                self._context(head),
+                self.model,
+                name,
+                self.category,
+                codes,
+                self._points(),
+                self.config.own_points,
             )
         else:
             shape = AdapterShape(name, self.category, "lora", codes.z.shape[1], rank=self.config.rank)
