@@ -16,9 +16,10 @@ from perse.avatar import Canonical
 from perse.avatar.start import HIDDEN_LOGIT
 from perse.errors import PerseError
 from perse.head import open_head, quaternion_to_matrix
+from perse.splat import Gaussians, rasterize
 from perse.training import DensityConfig, TrainConfig, Training, train
-from perse.training.density import follow_in_adam, halves
-from synthetic import shared_dataset, small_model, tiny_config
+from perse.training.density import Survey, follow_in_adam, halves
+from synthetic import camera, shared_dataset, small_model, tiny_config
 
 GUIDED = DensityConfig(start_points=1000, every=0.25, prune_opacity=0.1)
 PAPER = DensityConfig(start_points=600, every=0.2, guided=False, prune_opacity=0.3, shrink=0.75)
@@ -122,24 +123,38 @@ def test_halves_lie_within_the_whole(seed: int, shrink: float) -> None:
 
 
 def test_unseen_points_are_dropped_and_others_are_born_where_the_error_is(tmp_path: Path) -> None:
-    """A layer that no subject shows shrinks to its least; hair of a wrong colour gets more points than of the right."""
-    counts = {}
-    for shift in (0.0, 6.0):
-        density = dataclasses.replace(GUIDED, start_points=1450)
-        config = tiny_config(density=density, warmup=0.0)
-        training = Training(shared_dataset(), config, tmp_path / str(shift), open_head())
-        layers = training.model._field.layers
-        with torch.no_grad():
-            layers["beard"].opacity.fill_(HIDDEN_LOGIT)
-            layers["beard"].directions.zero_()
-            layers["hair"].color += shift
-            layers["hair"].directions[..., 8:11] *= float(shift == 0)
-        for _ in range(5):
-            training.one_step()
-        counts[shift] = training._change_points()
-        assert counts[shift]["beard"] == 16
-        assert sum(counts[shift].values()) == 1500
-    assert counts[6.0]["hair"] > 1.1 * counts[0.0]["hair"], counts
+    """A layer that no subject shows shrinks to its least; if all error lies in the hair, all new points do."""
+    density = dataclasses.replace(GUIDED, start_points=1450)
+    training = Training(shared_dataset(), tiny_config(density=density), tmp_path / "t", open_head())
+    layers = training.model._field.layers
+    with torch.no_grad():
+        layers["beard"].opacity.fill_(HIDDEN_LOGIT)
+        layers["beard"].directions.zero_()
+    before = {name: len(a) for name, a in training.model.field.ancestors.items()}
+    seen = {name: torch.zeros(count, 2) for name, count in before.items()}
+    seen["hair"][:, 0] = 1.0
+    training.density.load(seen)
+    after = training._change_points()
+    assert after["beard"] == 16
+    assert after["hair"] > before["hair"] + 100
+    assert all(after[name] <= before[name] for name in before if name != "hair")
+
+
+def test_a_survey_tells_what_each_point_covers_and_the_error_there() -> None:
+    """All points together must cover what alpha says; the error of a pixel goes to those that it shows."""
+    generator = torch.Generator().manual_seed(0)
+    means = 0.1 * torch.randn(40, 3, generator=generator)
+    quats = torch.tensor([1.0, 0, 0, 0]).expand(40, 4)
+    gaussians = Gaussians(means, quats, torch.full((40, 3), 0.02), torch.full((40,), 0.7), torch.rand(40, 3))
+    probe = torch.zeros(40, 2, requires_grad=True)
+    image, alpha = rasterize(gaussians, camera(64), torch.ones(3), probe)
+    error = torch.rand(64, 64, generator=generator)
+    survey = Survey.of({"base": slice(0, 40)}, probe, image[None, ..., 3:], error[None])
+    assert float(survey.tap.detach()) == 0
+    survey.tap.backward()
+    found, alpha = probe.grad.double().sum(0), alpha.detach()
+    assert float(found[1]) == pytest.approx(float(alpha.double().sum()), rel=1e-4)
+    assert float(found[0]) == pytest.approx(float((alpha * error).double().sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
