@@ -111,7 +111,7 @@ def test_combinations_are_new_and_of_different_categories() -> None:
 
 
 def test_tuning_moves_everything_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """Every tensor but the codes must learn; killed and resumed, the end must be the same, bit for bit."""
+    """What speaks in between must learn, and nothing else; killed and resumed, the end must be the same to the bit."""
     dataset, blends = shared_dataset(), make_blends(tmp_path / "blends")
     with pytest.raises(PerseError, match="finish the training"):
         tune(dataset, CONFIG, tmp_path / "t", blends, HOW, tmp_path / "u", progress=False)
@@ -124,9 +124,12 @@ def test_tuning_moves_everything_and_goes_on_where_it_stopped(tmp_path: Path) ->
     still = [n for n in seen if torch.equal(before[n], tuning.model.get_parameter(n))]
     assert seen
     assert not still
-    for name in ("_field.between.beard.absence", "_field.between.beard.fade", "_field.layers.hat.directions"):
+    for name in ("_field.between.beard.absence", "_field.between.beard.fade"):
         assert not torch.equal(before[name], tuning.model.get_parameter(name)), name
-    assert torch.equal(before["latent.z_ref"], tuning.model.latent.z_ref)
+    for name in (n for n in before if ".between." not in n):
+        assert torch.equal(before[name], tuning.model.get_parameter(name)), (
+            f"{name}: learned looks may not change"
+        )
 
     class Kill(Exception):
         pass

@@ -285,14 +285,16 @@ def _train(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> Non
 
 
 def _make_blends(config: BuildConfig, out: Path, log: Callable[[str], None]) -> None:
-    from perse.dataset import Dataset
+    from perse.dataset import CATEGORIES, Dataset
     from perse.generate import Blend, generate_blends
-    from perse.training import InterpolationConfig, blend_motion, plan_blends
+    from perse.training import POINT_CATEGORIES, InterpolationConfig, TrainConfig, blend_motion, plan_blends
 
     dataset = Dataset.open(out / "dataset")
     how = InterpolationConfig.preset(config.preset)
+    basis = TrainConfig.preset(config.preset).model.field.kind == "basis"
+    drawn = POINT_CATEGORIES if basis else CATEGORIES  # shapes of nose and mouth blend linearly
     subjects = [subject.attributes for subject in dataset.subjects]
-    planned = plan_blends(subjects, how.pairs_a_subject, how.alphas_a_pair, config.seed)
+    planned = plan_blends(subjects, how.pairs_a_subject, how.alphas_a_pair, config.seed, drawn)
     ends = [next(iter(attributes), None) for attributes in subjects]
     pace = generate_blends(
         dataset.portrait,

@@ -6,9 +6,11 @@ from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes
 from perse.training.interpolation import InterpolationConfig, Tuning, blend_motion, tune
 from perse.training.reconstruct import Training, train
 from perse.training.snapshot import snapshot
+from perse.training.subjects import POINT_CATEGORIES
 from perse.training.transfer import TransferConfig, transfer
 
 __all__ = [
+    "POINT_CATEGORIES",
     "PRESETS",
     "DensityConfig",
     "InterpolationConfig",

@@ -51,7 +51,11 @@ class PlannedBlend:
 
 
 def plan_blends(
-    subjects: Sequence[tuple[Attribute, ...]], pairs_a_subject: int, alphas_a_pair: int, seed: int
+    subjects: Sequence[tuple[Attribute, ...]],
+    pairs_a_subject: int,
+    alphas_a_pair: int,
+    seed: int,
+    categories: Sequence[str] = CATEGORIES,
 ) -> list[PlannedBlend]:
     """Pairs within each category: every subject with some others drawn at random, each pair at some alphas.
 
@@ -59,11 +63,12 @@ def plan_blends(
         subjects: attributes of every subject of the dataset, the reference first.
         pairs_a_subject: others that each subject is paired with (the paper: 40), or all there are.
         alphas_a_pair: 1 to 5 of the sixths between; with fewer than 5, pairs take different ones.
+        categories: leave others out.
     """
     if not 1 <= alphas_a_pair < STEPS or pairs_a_subject < 1:
         raise PerseError(f"a pair is shown at 1 to {STEPS - 1} alphas, and a subject needs a pair")
     planned = []
-    for category in CATEGORIES:
+    for category in categories:
         ends = [i for i, s in enumerate(subjects) if [a.category for a in s] == [category]]
         ends = [0, *ends] if category in FROM_NOTHING else ends
         rng = random.Random(f"{seed}/{category}")

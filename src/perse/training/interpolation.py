@@ -55,10 +55,10 @@ class InterpolationConfig:
     """Optimizer steps."""
     directions: int = 8
     """K: directions a layer gets that speak between learned looks only."""
-    step_size: float = 0.3
+    step_size: float = 0.5
     """Height of the schedule, relative to the main training's step sizes."""
     pivots: float = 0.5
-    """Share of the steps on learned looks, with the main training's whole loss."""
+    """mlp: share of the steps on learned looks, with the whole loss. (What is tuned of `basis` is silent there.)"""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints."""
 
@@ -111,12 +111,8 @@ class Tuning:
         self._store = FrameStore(dataset, device, training.config.cache_mb // 2)
         self._blend_store = FrameStore(blends, device, training.config.cache_mb // 2)
         self._lpips = LPIPS(training.config.perceptual_net).to(device)
-        self._weights = _category_weights(self.planned)
         self._solve()
-        self.model.requires_grad_(True)
-        self.model.latent.requires_grad_(
-            False
-        )  # or what is silent at the learned looks would not be any more
+        self._choose_what_learns()
         self.optimizer = make_optimizer(self.model, training.config, dataset.size)
         self._heights = [config.step_size * group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
@@ -138,6 +134,22 @@ class Tuning:
             "training": json.loads(json.dumps(self.training.identity())),
             "data": content,
         }
+
+    def _choose_what_learns(self) -> None:
+        """Of a field with directions in between only those: learned looks then stay what they are, to the last bit. Of
+        others everything but the codes, with steps on learned looks in between."""
+        model = self.model.requires_grad_(False)
+        between = model.field.between if isinstance(model.field, BasisField) else {}
+        if between:
+            for module in between.values():
+                module.requires_grad_(True)
+            learning = [blend.category in between for blend in self.planned]
+        else:
+            model.requires_grad_(True)
+            model.latent.requires_grad_(False)
+            learning = [True] * len(self.planned)
+        self._pivots = 0.0 if between else self.config.pivots
+        self._weights = _category_weights(self.planned, learning)
 
     # ---- where it starts --------------------------------------------------------------------------------
 
@@ -221,7 +233,7 @@ class Tuning:
             group["lr"] = height * max(scale, 0.02)
         self.optimizer.zero_grad(set_to_none=True)
         rng = step_rng(self.training.config.seed, self.step, 5000)
-        if rng.random() < self.config.pivots:
+        if rng.random() < self._pivots:
             terms = self.training.objective.terms(self.model, self.training.config.steps + self.step)
         else:
             terms = self.blend_terms(rng)
@@ -337,10 +349,10 @@ def _rows_of(part: Motion, whole: Motion) -> Tensor:
     return distance.argmin(1)
 
 
-def _category_weights(planned: list[PlannedBlend]) -> np.ndarray:
-    """Probability of each blend: categories alike."""
-    if not planned:
-        raise PerseError("there is no blend to tune on")
+def _category_weights(planned: list[PlannedBlend], learning: list[bool]) -> np.ndarray:
+    """Probability of each blend: categories alike, those that cannot learn left out."""
+    if not any(learning):
+        raise PerseError("no blend to tune on: no layer of this avatar has two looks, or one and none")
     names = [blend.category for blend in planned]
-    share = np.array([1 / names.count(name) for name in names])
+    share = np.array([learns / names.count(name) for name, learns in zip(names, learning)])
     return share / share.sum()
