@@ -66,7 +66,9 @@ def test_the_part_becomes_the_photos_and_the_rest_stays(
     region = part_region("hair", (labels, old_labels), (new, old))
     learned = draw(avatar, hair="long curly red")  # the same hair, taught from the start
     missed, usual = (((one - new.float() / 255) ** 2).mean(-1)[region].mean() for one in (after, learned))
-    assert float(missed) < 1.05 * float(usual)
+    assert float(missed) < 10**0.2 * float(usual), (
+        "more than 2 dB worse than the same hair taught from the start"
+    )
     assert float((after - before).abs().mean(-1)[~region].mean()) < 0.005
 
 
