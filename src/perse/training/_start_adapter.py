@@ -107,8 +107,8 @@ def nearest_code(
     """
     latent = model.latent
     slot = latent.categories.index(category)
-    rows = torch.nonzero(latent.entry_category == slot)[:, 0]
-    rows = rows[latent.entry_presence[rows] > 0].tolist()
+    shown = (latent.entry_category == slot) & (latent.entry_presence > 0)
+    rows = torch.nonzero(shown)[:, 0].tolist()
     with torch.no_grad():
         found = [latent.reference_codes()[slot]] if float(latent.reference_presence[slot]) > 0 else []
         if found and (points is None or category not in POINT_CATEGORIES):
