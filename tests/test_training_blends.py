@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from perse.avatar import AvatarModel
-from perse.dataset import Dataset, DatasetWriter, combinations_of
+from perse.dataset import Dataset, DatasetWriter, combinations_of, default_motion
 from perse.errors import PerseError
 from perse.head import open_head
 from perse.training import (
@@ -22,7 +23,7 @@ from perse.training import (
     train,
     tune,
 )
-from perse.training.interpolation import with_between
+from perse.training.interpolation import _rows_of, with_between
 from synthetic import SUBJECTS, Body, attribute, shared_dataset, small_avatar, tiny_config
 
 HOW = InterpolationConfig(pairs_a_subject=1, frames=2, steps=16, directions=2, checkpoint_seconds=0.0)
@@ -49,6 +50,17 @@ def make_blends(path: Path) -> Dataset:
                 subject.frame(body.frame(points, joints, motion.expr[t], motion.pose[t], writer.camera))
     writer.finish()
     return Dataset.open(path, blends=True)
+
+
+def test_blends_find_their_frames_among_hundreds() -> None:
+    """A dataset of the demo's size or the paper's, not the few frames of a test."""
+    motion = default_motion()
+    blends = blend_motion(motion, 12)
+    rows = _rows_of(blends, motion)
+    assert torch.equal(motion.expr[rows], blends.expr)
+    assert torch.equal(motion.pose[rows], blends.pose)
+    with pytest.raises(PerseError, match="another motion"):
+        _rows_of(dataclasses.replace(blends, expr=blends.expr + 0.01), motion)
 
 
 @functools.cache
