@@ -15,7 +15,7 @@ from perse.avatar import Avatar
 from perse.dataset import Dataset
 from perse.errors import PerseError
 from perse.head import open_head
-from perse.training import LossWeights, TrainConfig, Training, train
+from perse.training import LossWeights, StepSizes, TrainConfig, Training, train
 from perse.training.combinations import Combiner
 from perse.training.frames import FrameStore
 from perse.training.reconstruct import make_sampler, schedule
@@ -60,6 +60,19 @@ def test_every_learnable_tensor_moves(tmp_path: Path, kind: str) -> None:
     training.run(progress=False)
     still = [name for name, p in training.model.named_parameters() if torch.equal(p, before[name])]
     assert not still
+
+
+def test_no_look_learns_to_leave_the_skeleton(tmp_path: Path) -> None:
+    """Directions move colours boldly. Were skinning weights to learn as boldly, points would fly out of the picture."""
+    dataset = shared_dataset()
+    config = tiny_config(steps=60, warmup=0.1, flame_every=2, step_sizes=StepSizes(direction=0.05))
+    training = Training(dataset, config, tmp_path / "t", open_head())
+    training.run(progress=False)
+    for subject in training.cast.subjects:
+        codes = training.model.latent.codes(subject.entries)
+        weights = torch.cat([b.W for b in training.model.canonical(codes).bindings])
+        assert float(weights.detach().min()) > -0.05, subject.id
+        assert float(weights.detach().max()) < 1.05, subject.id
 
 
 def test_every_loss_term_is_reached_and_has_a_gradient(tmp_path: Path) -> None:

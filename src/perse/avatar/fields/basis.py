@@ -294,8 +294,13 @@ class BasisField(nn.Module):
         return torch.cat([self.steps[OPACITY], self.steps[OFFSET]])
 
     def binding(self, layer: PointLayer, values: Tensor, learn: bool = True) -> Binding:
-        """E and P of the points, and the skinning weights that their values end with."""
-        E, P, W = detach_unless(learn, layer.E, layer.P, normalize_weights(values[:, WEIGHTS]))
+        """E and P of the points, and the skinning weights that their values end with.
+
+        Only the points' own weights learn. What codes add to them stays as the start solved it: a step of a direction
+        is a thousand times one of `StepSizes.flame_weight`, and throws points out of the picture.
+        """
+        weights = values[:, WEIGHTS].detach() + (layer.W - layer.W.detach())
+        E, P, W = detach_unless(learn, layer.E, layer.P, normalize_weights(weights))
         return Binding(E, P, W)
 
     def effect(self, category: str) -> Tensor:
