@@ -198,12 +198,16 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
+GENTLE = StepSizes(latent_net=1e-5, direction=1e-3)
+"""For starts that already show every look: bolder codes and directions first unlearn it (docs/training.md)."""
+
 PRESETS: dict[str, TrainConfig] = {
     "tiny": TrainConfig(
         points=4000, steps=60, model=ModelConfig(pose_width=16), checkpoint_seconds=20.0, cache_mb=200
     ),
     "demo": TrainConfig(
-        steps=7500,
+        steps=5000,
+        step_sizes=GENTLE,
         perceptual_window=0.5,
         density=DensityConfig(every=0.1, prune_opacity=0.1),
     ),
@@ -211,6 +215,7 @@ PRESETS: dict[str, TrainConfig] = {
         points=120_000,
         density=DensityConfig(start_points=60_000, every=0.06, prune_opacity=0.1),
         steps=40_000,
+        step_sizes=GENTLE,
         frames_per_step=4,
         flame_every=1,
         cache_mb=48_000,
