@@ -9,8 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from perse.errors import PerseError
-
 
 class Worn(NamedTuple):
     """How an adapter is worn."""
@@ -102,12 +100,3 @@ class Look:
     """A few words for captions."""
     from_words: Mapping[str, int] = field(default_factory=dict)
     """Categories whose prompt was never learned and is drawn from its words alone; of how many learned looks."""
-
-
-def check_finite(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`value` if it has `shape` and only finite numbers; PerseError otherwise."""
-    if tuple(value.shape) != shape:
-        raise PerseError(f"{name} must have shape {list(shape)}, not {list(value.shape)}")
-    if not bool(torch.isfinite(value).all()):
-        raise PerseError(f"{name} holds numbers that are not finite")
-    return value
