@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perse.errors import PerseError
-from perse.pipeline import Scale, subjects_of, the_photo
+from perse.pipeline import Preset, Scale, subjects_of, the_photo
 
 if TYPE_CHECKING:
     from perse.capture import Source
     from perse.dataset import Motion
+    from perse.viewer.building import Plan
     from perse.viewer.stage import Outfit, Stage
 
 PAPER_SUBJECTS, PAPER_FRAMES = 957, 513
@@ -150,6 +151,8 @@ class ViewConfig:
     """Motion file (.npz) to play; the bundled one by default."""
     out: Path | None = None
     """Folder that an avatar of the photo is built into, if the page's button is pressed; runs/NAME of the photo."""
+    preset: Preset = "demo"
+    """Size of that build, as in perse build; tiny only tries it."""
     browser: bool = True
     """Open a browser window (--no-browser: only print the address)."""
 
@@ -159,14 +162,15 @@ def view(config: ViewConfig) -> None:
     import threading
 
     from perse.dataset import Motion, default_motion
+    from perse.viewer.building import Plan
     from perse.viewer.stage import open_stage
 
     motion = Motion.load(config.motion) if config.motion else default_motion()
     build = None
     if config.target.is_file():
-        build = (config.target, config.out or Path("runs") / config.target.stem)
-    elif config.out is not None:
-        raise PerseError(f"--out is for a photo; {config.target} is a folder")
+        build = Plan(config.target, config.out or Path("runs") / config.target.stem, config.preset)
+    elif config.out is not None or config.preset != "demo":
+        raise PerseError(f"--out and --preset are for a photo; {config.target} is a folder")
     address = Address(config.host, config.port, config.browser)
     threading.Thread(target=_warm, daemon=True).start()
     serve(open_stage(config.target), motion, address, build=build)
@@ -199,7 +203,7 @@ def serve(
     outfit: Outfit | None = None,
     source: Source | None = None,
     playing: bool = False,
-    build: tuple[Path, Path] | None = None,
+    build: Plan | None = None,
 ) -> None:
     """Serve the live viewer until interrupted, dressed in `outfit`, driven by `source` or playing the motion."""
     import time

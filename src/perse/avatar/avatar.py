@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from perse.avatar.adapter_storage import load_adapters
 from perse.avatar.adapters import Adapter
 from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
@@ -138,6 +139,12 @@ class Avatar:
         self._wardrobe.add(adapter.shape.name, adapter.shape.category)
         adapter = adapter.to(self.device).eval().requires_grad_(False)
         self.model.adapters[adapter.shape.name] = adapter
+
+    def add_saved(self, folder: str | Path) -> None:
+        """Take in the looks in this avatar's folder that it does not have yet. PerseError for a damaged one."""
+        for adapter in load_adapters(Path(folder), self.model):
+            if adapter.shape.name not in self.model.adapters:
+                self.add(adapter)
 
     def remove(self, name: str) -> None:
         """Forget a look that was learned later; nothing else changes. PerseError if there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -19,17 +20,20 @@ MIN_SIDE = 32
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 
 
-def load_image(photo: str | Path | np.ndarray | Tensor) -> Tensor:
+def load_image(photo: str | Path | bytes | np.ndarray | Tensor) -> Tensor:
     """A photo as [H, W, 3] float32 sRGB in [0, 1].
 
-    `photo` is a file (its EXIF turn and colour profile are applied, transparency is put on white, an animation
-    gives its first frame) or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]: uint8, uint16 or float in [0, 1].
+    `photo` is a file or its content (its EXIF turn and colour profile are applied, transparency is put on white, an
+    animation gives its first frame), or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]: uint8, uint16 or float in
+    [0, 1].
 
     Raises PerseError for files that are missing, truncated or not pictures, for more than 50 million pixels (read
     from the header, before anything is unpacked), and for arrays of other shapes, types or ranges.
     """
     if isinstance(photo, (str, Path)):
         return _from_array(_read_file(Path(photo)), str(photo))
+    if isinstance(photo, bytes):
+        return _from_array(_read(io.BytesIO(photo), "the picture"), "the picture")
     array = photo.detach().cpu().numpy() if isinstance(photo, Tensor) else np.asarray(photo)
     return _from_array(array, "the picture")
 
@@ -41,25 +45,29 @@ def _read_file(path: Path) -> np.ndarray:
         raise PerseError(f"{path}: {path.stat().st_size >> 20} MB is too large for a photo (512 MB at most)")
     if path.suffix.lower() in (".heic", ".heif"):
         raise PerseError(f"{path}: HEIC photos cannot be read; save it as JPEG or PNG first")
+    return _read(path, str(path))
+
+
+def _read(file: Path | IO[bytes], what: str) -> np.ndarray:
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=formats) as picture:
+        with warnings.catch_warnings(), Image.open(file, formats=formats) as picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            _check_size(*picture.size, str(path))
+            _check_size(*picture.size, what)
             picture.load()
             return _to_array(_to_srgb(ImageOps.exif_transpose(picture)))
     except PerseError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PerseError(f"{path}: more pixels than the {MAX_PIXELS // 10**6} million allowed") from error
+        raise PerseError(f"{what}: more pixels than the {MAX_PIXELS // 10**6} million allowed") from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
-        raise PerseError(f"{path}: not a picture that can be read (known: {known})") from error
+        raise PerseError(f"{what}: not a picture that can be read (known: {known})") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders of untrusted files fail in every way there is
-        raise PerseError(f"{path}: the picture is damaged or cut short ({error}); save it anew") from error
+        raise PerseError(f"{what}: the picture is damaged or cut short ({error}); save it anew") from error
 
 
 def _check_size(width: int, height: int, what: str) -> None:

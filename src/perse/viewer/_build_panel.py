@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from perse.avatar import Avatar
 from perse.errors import PerseError
-from perse.viewer.building import Build
+from perse.viewer._job_panel import JobPanel
+from perse.viewer._words import Words
+from perse.viewer.building import Build, Plan
 from perse.viewer.media import to_uint8
 from perse.viewer.stage import AvatarStage, open_stage
 
@@ -20,74 +20,46 @@ if TYPE_CHECKING:
 
     from perse.viewer.live import LiveViewer
 
-LOOK_SECONDS = 1.0
-"""How often a build is looked at."""
 SIDE = 256
 """Size of the growing avatar's picture."""
+USUAL_TIME = {
+    "tiny": "a minute on two cores (a sketch, only to try it)",
+    "demo": "a quarter of an hour on two cores",
+    "full": "some hours on a GPU",
+    "paper": "a day on eight GPUs",
+}
 
 
-class BuildPanel:
+class BuildPanel(JobPanel):
     """A button, a bar, words, and the avatar as the last checkpoint has it."""
 
-    def __init__(self, viewer: LiveViewer, gui: viser.GuiApi, photo: Path, out: Path) -> None:
-        self._viewer, self._photo, self._out = viewer, photo, out
-        self._build: Build | None = None
-        self._closed = threading.Event()
+    def __init__(self, viewer: LiveViewer, gui: viser.GuiApi, plan: Plan) -> None:
+        super().__init__(viewer)
+        self._plan = plan
         with gui.add_folder("an avatar of this photo"):
-            self._words = gui.add_markdown(
-                "What you see is drawn by the studio. An avatar learns from its videos and blends continuously; "
-                f"that takes some ten minutes on two cores and is written to `{out}`."
+            self.words = Words(
+                gui,
+                "What you see is drawn by the studio. An avatar learns from its videos, moves as a person does and "
+                f"blends without steps. That takes {USUAL_TIME[plan.preset]} and is written to {plan.out}.",
             )
-            self.button = gui.add_button("Make it")
-            self._bar: Any = gui.add_progress_bar(0.0, visible=False)
+            self._add_buttons(gui, "Make it")
             blank = np.full((SIDE, SIDE, 3), 255, np.uint8)
-            self._picture = gui.add_image(blank, format="jpeg", visible=False)
-        self.button.on_click(self.start)
+            self._picture = gui.add_image(blank, label="the avatar so far", format="jpeg", visible=False)
 
-    @property
-    def words(self) -> str:
-        """What the user is told."""
-        return str(self._words.content)
+    def _make(self) -> Build:
+        return Build(self._plan)
 
-    def start(self, _: Any = None) -> None:
-        """Start the build, or, once it is done, show what came out."""
-        if self._build is not None:
-            return
-        self._build = Build(self._photo, self._out)
-        self.button.disabled = True
-        self._bar.visible = True
-        threading.Thread(target=self._watch, args=(self._build,), name="perse-build", daemon=True).start()
-
-    def close(self) -> None:
-        """Interrupt what runs; the same command or button goes on with it another time."""
-        self._closed.set()
-        if self._build is not None:
-            self._build.stop()
-
-    def _watch(self, build: Build) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
-            now = build.progress()
-            self._bar.value = 100 * now.share
-            self._words.content = f"{now.words} ..." if now.state == "running" else now.words
-            if now.state != "running":
-                break
-            self._show_grown(build)
-        else:
-            return
-        build.stop()
-        if now.state == "done":
-            self._viewer.show(open_stage(self._out))
-        else:
-            self._build, self.button.disabled = None, False
-
-    def _show_grown(self, build: Build) -> None:
+    def _look(self, job: Build) -> None:
         try:
-            avatar = build.grown()
-        except PerseError:  # a checkpoint may be replaced while it is read; the next one comes
+            avatar = job.grown()
+        except (PerseError, OSError):  # files may be replaced while they are read; the next checkpoint comes
             return
         if avatar is not None:
             self._picture.image = portrait_of(avatar)
             self._picture.visible = True
+
+    def _finish(self, job: Build) -> None:
+        self._viewer.show(open_stage(self._plan.out))
 
 
 def portrait_of(avatar: Avatar) -> np.ndarray:

@@ -77,10 +77,10 @@ class Controls:
                         "Not known", str(error), color="yellow", auto_close_seconds=8
                     )
                 return
-            self._offer(category, prompt)
+            self.offer(category, prompt)
             look.value = prompt
 
-    def _offer(self, category: str, prompt: str) -> None:
+    def offer(self, category: str, prompt: str) -> None:
         """Make sure that a prompt can be chosen."""
         for control in self._looks[category][:2]:
             if prompt not in control.options:
@@ -189,7 +189,7 @@ class Controls:
             for category, (look, other, weight) in self._looks.items():
                 choice = scene.outfit.get(category, Choice())
                 for prompt in (choice.look, choice.other):
-                    self._offer(category, prompt)
+                    self.offer(category, prompt)
                 look.value, other.value, weight.value = choice.look, choice.other, choice.weight
             for name, slider in self._units.items():
                 slider.value = scene.units.get(name, 0.0)

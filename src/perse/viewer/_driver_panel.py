@@ -11,6 +11,7 @@ from PIL import Image
 
 from perse.capture import open_source
 from perse.errors import PerseError
+from perse.viewer._words import Words
 
 if TYPE_CHECKING:
     import viser
@@ -33,7 +34,7 @@ class DriverPanel:
         video: Any = gui.add_upload_button("By a video", mime_type="video/*")
         calm = gui.add_button("This is my relaxed face", hint="Look into the camera, then press")
         stop = gui.add_button("Stop")
-        self._words = gui.add_markdown("A face moves the avatar: expression, gaze and turn, not its looks.")
+        self.words = Words(gui, "A face moves the avatar: expression, gaze and turn, not its looks.")
         self._picture = gui.add_image(np.full((ROWS, ROWS * 4 // 3, 3), 240, np.uint8), format="jpeg")
         webcam.on_click(lambda _: self._start("webcam"))
         calm.on_click(lambda _: viewer.recalibrate())
@@ -62,14 +63,9 @@ class DriverPanel:
         except PerseError as error:
             self.say(f"{error}.")
 
-    @property
-    def words(self) -> str:
-        """What the user is told."""
-        return str(self._words.content)
-
     def say(self, text: str) -> None:
         """A line of plain text for the user."""
-        self._words.content = text.replace("<", "&lt;")
+        self.words.say(text)
 
     def show(self, picture: np.ndarray, frame: DriverFrame) -> None:
         """The driver's picture [H, W, 3] and how long it took to follow it."""

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +29,9 @@ from perse.head import arkit_to_motion, open_head, quaternion_to_matrix
 from perse.splat import Camera
 from perse.viewer._build_panel import BuildPanel
 from perse.viewer._controls import Controls
+from perse.viewer._job_panel import JobPanel
+from perse.viewer._transfer_panel import TransferPanel
+from perse.viewer.building import Plan
 from perse.viewer.feed import Feed
 from perse.viewer.media import to_uint8, write_video
 from perse.viewer.stage import Acting, Choice, Outfit, Stage, check_outfit
@@ -77,7 +80,7 @@ class LiveViewer:
         motion: Motion,
         *,
         outfit: Outfit | None = None,
-        build: tuple[Path, Path] | None = None,
+        build: Plan | None = None,
         host: str = "127.0.0.1",
         port: int = 8080,
     ) -> None:
@@ -85,7 +88,7 @@ class LiveViewer:
 
         Args:
             outfit: what is worn at first.
-            build: a photo, and the folder that an avatar of it may be built into from the page.
+            build: the avatar of a photo that may be built from the page.
 
         Raises:
             PerseError: viser is not installed, or the port cannot be used.
@@ -103,15 +106,17 @@ class LiveViewer:
         self._playing, self._speed, self._loop = False, 1.0, True
         self._height = STILL_HEIGHT // 2
         try:
-            self.server = viser.ViserServer(host=host, port=port, label=f"PERSE: {stage.name}", verbose=False)
+            with redirect_stdout(io.StringIO()):  # its banner: who serves says where
+                self.server = viser.ViserServer(
+                    host=host, port=port, label=f"PERSE: {stage.name}", verbose=False
+                )
         except OSError as error:
             raise PerseError(
                 f"cannot serve on {host}:{port} ({error.strerror}); choose another --port"
             ) from error
         self.updates: list[float] = []
         """Times at which pictures were sent, the last few hundred."""
-        self._controls = Controls(self, self.server, stage, self._head)
-        self._build = None if build is None else BuildPanel(self, self.server.gui, *build)
+        self._fill_page(build)
         self.server.on_client_connect(self._greet)
         self._drawer = threading.Thread(target=self._draw_forever, name="perse-viewer", daemon=True)
         self._drawer.start()
@@ -129,12 +134,23 @@ class LiveViewer:
     def close(self) -> None:
         """Stop drawing and serving."""
         self.drive(None)
-        if self._build is not None:
-            self._build.close()
+        if self._job is not None:
+            self._job.close()
         self._closed = True
         self._changed.set()
         self._drawer.join(timeout=10)
         self.server.stop()
+
+    def _fill_page(self, build: Plan | None = None) -> None:
+        """The controls of who is shown, and below them a job: to make an avatar, or to teach it a look."""
+        gui, stage = self.server.gui, self._stage
+        self._controls = Controls(self, self.server, stage, self._head)
+        job: JobPanel | None = None
+        if build is not None:
+            job = BuildPanel(self, gui, build)
+        elif stage.build is not None:
+            job = TransferPanel(self, gui, stage.build)
+        self._job = job
 
     def show(self, stage: Stage) -> None:
         """Put somebody else before the camera, undressed."""
@@ -143,7 +159,7 @@ class LiveViewer:
             self._stage, self._scene, self._past, self._dressed = stage, Scene(), [], None
             self._driven, self._playing = None, False
             self.server.gui.reset()
-            self._controls = Controls(self, self.server, stage, self._head)
+            self._fill_page()
         for client in self.server.get_clients().values():
             self.reset_camera(client)
         self._changed.set()
@@ -159,6 +175,25 @@ class LiveViewer:
             self._last_change = now
             self._scene = replace(self._scene, **changes)
         self._changed.set()
+
+    def wear(self, outfit: Outfit) -> None:
+        """Put on an outfit: a change of its own, however soon it comes after another."""
+        with self._lock:
+            self._last_change = 0.0
+            self.change(outfit=dict(outfit))
+            self._last_change = 0.0
+            self._controls.show(self._scene)
+
+    def offers(self, category: str, look: str) -> bool:
+        """Whether there is a look of that name."""
+        return look in self._stage.options(category)
+
+    def take_in(self, category: str, look: str) -> None:
+        """Take in a look that was taught meanwhile, and put it on. PerseError if it cannot be read."""
+        with self._lock:
+            self._stage.renew()
+            self._controls.offer(category, look)
+            self.wear({**self._scene.outfit, category: Choice(look)})
 
     def undo(self) -> Scene:
         """Go back to the scene before the last change, if there is one."""
@@ -327,7 +362,7 @@ class LiveViewer:
             value = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise PerseError(f"this file is no outfit ({error})") from error
-        self.change(outfit=check_outfit(value))
+        self.wear(check_outfit(value))
 
 
 def camera_of(window: viser.CameraHandle, height: int, share: float = 1.0) -> Camera:

@@ -63,6 +63,8 @@ class Stage(Protocol):
     """[H, W, 3] the photo, or None where it is not at hand."""
     rest: Acting
     """The face at rest."""
+    build: Path | None
+    """Folder of the build that it is part of, if it is: what belongs to it may be kept there."""
 
     def options(self, category: str) -> tuple[str, ...]:
         """What a category can show, AS_IN_PHOTO first."""
@@ -76,6 +78,10 @@ class Stage(Protocol):
         """Put on. PerseError for a look that it does not have."""
         ...
 
+    def renew(self) -> None:
+        """Take in looks that were taught since it was opened."""
+        ...
+
     def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
         """[H, W, 3] in [0, 1]."""
         ...
@@ -84,8 +90,14 @@ class Stage(Protocol):
 class AvatarStage:
     """A learned avatar. Looks blend by their codes (Eq. 13)."""
 
-    def __init__(self, avatar: Avatar, name: str = "avatar", portrait: Tensor | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        avatar: Avatar,
+        name: str = "avatar",
+        portrait: Tensor | None = None,
+        build: Path | None = None,
+    ) -> None:
+        self.name, self.build = name, build
         self.camera = avatar.camera
         self.portrait = portrait
         self.rest = Acting(*avatar.rest)
@@ -114,6 +126,11 @@ class AvatarStage:
                 look = avatar.mix(look, other, choice.weight, category)
         self._baked = avatar.bake(look)
 
+    def renew(self) -> None:
+        """Read looks out of the build that came after the avatar (`perse transfer`)."""
+        if self.build is not None:
+            self._avatar.add_saved(self.build / "avatar")
+
     def draw(self, acting: Acting, camera: Camera, background: Tensor) -> Tensor:
         """One frame of the baked look."""
         assert self._baked is not None
@@ -127,6 +144,7 @@ class PuppetStage:
         from perse.studio import StudioEditor
 
         self.name = portrait.name
+        self.build: Path | None = None
         self.camera = portrait.camera
         self.portrait: Tensor | None = portrait.image
         self.rest = Acting(portrait.expr, portrait.pose)
@@ -162,6 +180,9 @@ class PuppetStage:
                 puppet = morph(puppet, first, second, weight, self._seed)
         self._puppet = puppet
 
+    def renew(self) -> None:
+        """A puppet is taught nothing."""
+
     def _attribute(self, category: str, look: str) -> Attribute | None:
         return None if look == AS_IN_PHOTO else self._vocabulary.parse(look, category)
 
@@ -185,9 +206,11 @@ def open_stage(target: Path) -> Stage:
     folder = target / "avatar" if (target / "avatar" / "avatar.json").is_file() else target
     if not (folder / "avatar.json").is_file():
         raise PerseError(f"{target}: neither an avatar, nor a build that has one, nor a photo")
-    portrait = folder.parent / "portrait"
+    place = folder.resolve().parent
+    portrait = place / "portrait"
     photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
-    return AvatarStage(Avatar.load(folder), folder.resolve().parent.name, photo)
+    built = folder.resolve().name == "avatar" and (place / "build.json").is_file()
+    return AvatarStage(Avatar.load(folder), place.name, photo, place if built else None)
 
 
 def _attributes(looks: Mapping[str, str]) -> dict[str, str | None]:
