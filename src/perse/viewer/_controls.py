@@ -8,6 +8,7 @@ from perse.dataset import CATEGORIES
 from perse.errors import PerseError
 from perse.head import Head, arkit_names
 from perse.viewer._driver_panel import DriverPanel
+from perse.viewer._outfit_panel import OutfitPanel
 from perse.viewer.stage import AS_IN_PHOTO, Choice, Stage
 
 if TYPE_CHECKING:
@@ -136,12 +137,11 @@ class Controls:
         camera = gui.add_button("Reset camera")
         shot = gui.add_button("Save a picture")
         film = gui.add_button("Save a video of the motion")
-        keep = gui.add_button("Save this outfit")
-        load = gui.add_upload_button("Load an outfit", mime_type="application/json")
         background = gui.add_rgb("background", (255, 255, 255))
         if self._stage.portrait is not None:
             beside: Any = gui.add_checkbox("photo beside it", False)
             beside.on_update(lambda _: viewer.change(beside=beside.value))
+        self.outfits = OutfitPanel(viewer, gui)
         undo.on_click(lambda _: self.show(viewer.undo()))
         background.on_update(lambda _: viewer.change(background=tuple(background.value)))
 
@@ -167,20 +167,6 @@ class Controls:
             finally:
                 bar.remove()
                 film.disabled = False
-
-        @keep.on_click
-        def _(event: Any) -> None:
-            if event.client is not None:
-                event.client.send_file_download("outfit.json", viewer.preset())
-
-        @load.on_upload
-        def _(event: Any) -> None:
-            try:
-                viewer.load_preset(load.value.content)
-            except PerseError as error:
-                event.client.add_notification("Cannot be used", str(error), color="red", auto_close_seconds=8)
-                return
-            self.show(viewer.scene)
 
     def show(self, scene: Scene) -> None:
         """Set every control to a scene, without calling back."""

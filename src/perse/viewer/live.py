@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,8 @@ from perse.viewer._transfer_panel import TransferPanel
 from perse.viewer.building import Plan
 from perse.viewer.feed import Feed
 from perse.viewer.media import to_uint8, write_video
-from perse.viewer.stage import Acting, Choice, Outfit, Stage, check_outfit
+from perse.viewer.outfits import Outfits, outfit_to_json, read_outfit
+from perse.viewer.stage import Acting, Choice, Outfit, Stage
 
 if TYPE_CHECKING:
     import viser
@@ -48,7 +49,6 @@ SETTLED_SECONDS = 0.25
 UNDO_STEPS, UNDO_SECONDS = 50, 0.7
 """How many changes are remembered; what is moved within this time is one change."""
 RECORDED_FRAMES = 120
-MAX_PRESET_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,15 @@ class LiveViewer:
             build: the avatar of a photo that may be built from the page.
 
         Raises:
-            PerseError: viser is not installed, or the port cannot be used.
+            PerseError: viser is not installed, the port cannot be used, or the kept outfits cannot be read.
         """
         try:
             import viser
         except ImportError as error:
             raise PerseError("the live viewer needs viser: pip install 'perse[view]'") from error
         self._stage, self._motion, self._head = stage, motion, open_head()
+        self.outfits = Outfits(stage.build)
+        """What is kept under names."""
         self._scene, self._past, self._last_change = Scene(dict(outfit or {})), list[Scene](), 0.0
         self._driven: Acting | None = None
         self._feed: Feed | None = None
@@ -153,11 +155,14 @@ class LiveViewer:
         self._job = job
 
     def show(self, stage: Stage) -> None:
-        """Put somebody else before the camera, undressed."""
+        """Put somebody else before the camera, undressed. Outfits kept in memory go over, where they fit."""
         self.drive(None)
+        outfits = Outfits(stage.build)
+        if not self.outfits.lasting:
+            outfits.take_over(self.outfits, stage)
         with self._lock:
             self._stage, self._scene, self._past, self._dressed = stage, Scene(), [], None
-            self._driven, self._playing = None, False
+            self._driven, self._playing, self.outfits = None, False, outfits
             self.server.gui.reset()
             self._fill_page()
         for client in self.server.get_clients().values():
@@ -352,17 +357,11 @@ class LiveViewer:
 
     def preset(self) -> bytes:
         """The outfit as JSON."""
-        return json.dumps({c: asdict(choice) for c, choice in self._scene.outfit.items()}, indent=1).encode()
+        return json.dumps(outfit_to_json(self._scene.outfit), indent=1).encode()
 
     def load_preset(self, content: bytes) -> None:
         """Put on what :meth:`preset` wrote. PerseError if it is something else."""
-        if len(content) > MAX_PRESET_BYTES:
-            raise PerseError("this file is too large for an outfit")
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise PerseError(f"this file is no outfit ({error})") from error
-        self.wear(check_outfit(value))
+        self.wear(read_outfit(content))
 
 
 def camera_of(window: viser.CameraHandle, height: int, share: float = 1.0) -> Camera:
