@@ -2,6 +2,9 @@
 
 python benchmarks/page.py runs/demo/avatar [--speed-only]
 
+Compared are, in every category, the first looks as they are and half way from the photo, and a quarter, half and three
+quarters of the way between neighbours among all learned looks.
+
 Needs Chromium and playwright. The browser draws with SwiftShader, on the CPU: frames a second are those of a machine
 without any GPU.
 """
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import os
 import shutil
 import sys
@@ -19,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from perse.avatar import Avatar
+from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, default_motion
-from perse.export import write_page
-from perse.export._page_data import short_label
+from perse.export import PageOptions, write_page
+from perse.export._page_looks import WEIGHTS, short_label
 from perse.head import arkit_to_motion
 
 ARGUMENTS = [
@@ -43,25 +47,48 @@ def picture(tab) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(SIZE, SIZE, 4)[..., :3].astype(np.float64)
 
 
-def differences(tab, avatar: Avatar, categories: tuple[str, ...], looks: int) -> np.ndarray:
-    """Mean differences in grey levels: a moving face, one look a category half way and as it is."""
-    tab.evaluate("perse.idle(false)")
-    expr, pose = arkit_to_motion(avatar.head, UNITS)
-    pose[4] += 0.3
-    tab.evaluate("units => perse.face(units, { yaw: 0.3 })", UNITS)
-    expr, pose = (avatar.rest[0] + expr)[None], (avatar.rest[1] + pose)[None]
-    camera = avatar.camera.resized(SIZE, SIZE)
-    found = []
-    for category in categories:
-        for prompt in avatar.learned(category)[:looks]:
+class Comparison:
+    """A page and an avatar with one moving face."""
+
+    def __init__(self, tab, avatar: Avatar) -> None:
+        self.tab, self.avatar = tab, avatar
+        tab.evaluate("perse.idle(false)")
+        expr, pose = arkit_to_motion(avatar.head, UNITS)
+        pose[4] += 0.3
+        tab.evaluate("units => perse.face(units, { yaw: 0.3 })", UNITS)
+        self.expr, self.pose = (avatar.rest[0] + expr)[None], (avatar.rest[1] + pose)[None]
+
+    def pair(
+        self, look: Look, category: str, labels: list[str], weight: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A look as the page draws the blend of two labels and as Python draws it, [H, W, 3] in grey levels."""
+        self.tab.evaluate("([c, a, b, w]) => perse.wear(c, a, b, w)", [category, *labels, weight])
+        shown = picture(self.tab)
+        self.tab.evaluate("c => perse.wear(c, perse.categories()[c][0])", category)
+        camera = self.avatar.camera.resized(SIZE, SIZE)
+        return shown, self.avatar.render(look, self.expr, self.pose, camera)[0].cpu().numpy() * 255
+
+    def looks(self, category: str, count: int) -> list[float]:
+        """Mean differences of the first looks, as they are and half way from the photo."""
+        avatar, found = self.avatar, []
+        first = self.tab.evaluate("perse.categories()")[category][0]
+        for prompt in avatar.learned(category)[:count]:
             for weight in (0.5, 1.0):
-                call = "([c, l, w]) => perse.wear(c, perse.categories()[c][0], l, w)"
-                tab.evaluate(call, [category, short_label(prompt, category), weight])
                 look = avatar.mix(avatar.reference, avatar.look(**{category: prompt}), weight, category)
-                truth = avatar.render(look, expr, pose, camera)[0].cpu().numpy() * 255
-                found.append(np.abs(picture(tab) - truth).mean())
-        tab.evaluate("c => perse.wear(c, perse.categories()[c][0])", category)
-    return np.array(found)
+                shown, truth = self.pair(look, category, [first, short_label(prompt, category)], weight)
+                found.append(float(np.abs(shown - truth).mean()))
+        return found
+
+    def blends(self, category: str, prompts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pictures on the way from each prompt to the next."""
+        avatar, found = self.avatar, []
+        for pair in itertools.pairwise(prompts):
+            ends = [avatar.look(**{category: prompt}) for prompt in pair]
+            labels = [short_label(prompt, category) for prompt in pair]
+            for weight in WEIGHTS:
+                look = avatar.mix(*ends, weight, category)
+                found.append(self.pair(look, category, labels, weight))
+        return found
 
 
 def cpu_seconds() -> float:
@@ -99,7 +126,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS, timeout=300_000)
 
         def opened(name: str, side: int = SIZE, **settings):
-            path = write_page(avatar, Path(folder) / f"{name}.html", motion, **settings)
+            path = write_page(avatar, Path(folder) / f"{name}.html", motion, PageOptions(**settings))
             tab = browser.new_page(viewport={"width": side + 372, "height": side})
             tab.set_default_timeout(300_000)
             start = time.perf_counter()
@@ -111,12 +138,17 @@ def main() -> None:
         variants["normal, without MLP_pose"] = {"pose_detail": False}
         for name, settings in {} if options.speed_only else variants.items():
             tab, megabytes, seconds = opened(name, **settings)
-            gaps = differences(tab, avatar, options.categories, options.looks)
-            print(
-                f"{name:26s} {megabytes:5.2f} MB  ready after {seconds:4.1f} s  mean difference {gaps.mean():.3f}, "
-                f"at most {gaps.max():.3f} of 255 ({len(gaps)} looks and blends)",
-                flush=True,
+            compared, gaps = Comparison(tab, avatar), {"looks": [], "between": []}
+            for category in options.categories:
+                gaps["looks"] += compared.looks(category, options.looks)
+                pairs = compared.blends(category, list(avatar.learned(category)))
+                gaps["between"] += [np.abs(shown - truth).mean() for shown, truth in pairs]
+            told = "; ".join(
+                f"{kind} ({len(found)}): mean difference {np.mean(found):.3f}, at most {np.max(found):.3f}"
+                for kind, found in gaps.items()
+                if found
             )
+            print(f"{name:24s} {megabytes:5.2f} MB  ready after {seconds:4.1f} s  {told} of 255", flush=True)
             tab.close()
         tab, megabytes, _ = opened("speed", side=SPEED_SIDE, points=SPEED_POINTS)
         tab.evaluate("perse.idle(true)")

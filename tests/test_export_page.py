@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import copy
+import functools
 import gzip
 import json
 import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +21,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perse.avatar import Avatar, PointAdapter, linear_field
+from perse.avatar import Avatar, LinearField, PointAdapter, linear_field
 from perse.avatar.adapters import AdapterShape
 from perse.cli import main
 from perse.dataset import ABSENTABLE, CATEGORIES, default_motion
 from perse.errors import PerseError
-from perse.export import write_page
+from perse.export import PageOptions, write_page
 from perse.export._bases import drivers, fewer_columns
 from perse.export._container import MAGIC, Container
-from perse.export._page_data import LeftOutWarning, short_label
+from perse.export._page_between import reduced
+from perse.export._page_data import STEPS
+from perse.export._page_looks import LeftOutWarning, choices_of, reached, short_label
+from perse.export._page_points import shown
 from perse.head import arkit_to_motion, open_head
+from perse.training.interpolation import with_between
 from synthetic import shared_dataset, small_avatar, small_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -46,10 +53,27 @@ def unpacked(page: str) -> tuple[dict[str, Any], bytes]:
     return json.loads(content[start : start + length]), content[start + length :]
 
 
+@functools.cache
+def tuned_avatar() -> Avatar:
+    """The small avatar, with something to say between its looks of hair, hats and beards. Do not change it."""
+    avatar = copy.copy(small_avatar())
+    avatar.model = with_between(small_avatar().model, 12, 0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, module in avatar.model.field.between.items():
+            if name in ("hair", "hat", "beard"):
+                module.directions.normal_(std=0.5, generator=generator)
+                module.absence.normal_(std=0.5, generator=generator)
+                module.fade.fill_(-1.5)
+    avatar.model.requires_grad_(False)
+    return avatar
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "small.html"
-    return write_page(small_avatar(), path, default_motion(), title="Anna <b> & Co", wearing={"hat": None})
+    options = PageOptions(title="Anna <b> & Co", wearing={"hat": None})
+    return write_page(tuned_avatar(), path, default_motion(), options)
 
 
 # --- the packed numbers
@@ -77,6 +101,14 @@ def test_numbers_are_no_further_off_than_their_step(values, step):
     assert np.abs(found.T - table).max() <= max(step, 50 / 32767) * 0.51
 
 
+@functools.cache
+def linear() -> tuple[LinearField, dict[str, list]]:
+    """The tuned avatar's arrays, and what a page can show of every category."""
+    field = linear_field(tuned_avatar())
+    plain = tuned_avatar().reference
+    return field, {c: reached(choices_of(tuned_avatar(), field, c, plain), field, c) for c in CATEGORIES}
+
+
 def test_broken_numbers_do_not_reach_a_page():
     """Fails when NaN of a broken avatar is exported, where a browser shows it as holes."""
     with pytest.raises(PerseError, match="not finite"):
@@ -96,6 +128,45 @@ def test_fewer_columns_move_points_as_all_do():
         error = bases @ sample - columns @ (mix @ sample)
         assert float(error.square().sum(-1).mean().sqrt()) < 1e-4
     assert float((samples @ mix.T).abs().max()) <= 1.001, "a column is asked for beyond its length"
+
+
+def test_blends_are_the_same_in_fewer_directions():
+    """Fails when the directions that a page leaves out could be seen, or when it leaves out none."""
+    field, looks = linear()
+    steps = torch.from_numpy(STEPS).float()
+    fewer, axes = reduced(field, looks, steps)
+    assert set(axes) == {"hair", "hat", "beard"}, (
+        "what says nothing costs bytes, or what says something is lost"
+    )
+    for before, after in zip(field.layers, fewer.layers):
+        if after.between is None:
+            continue
+        assert before.between is not None
+        assert len(after.between.directions) < len(before.between.directions)
+        for look in (look for look in looks[before.name] if look.presence > 0):
+            told = replace(look, code=axes[before.name] @ look.code)
+            gap = (before.values(look) - after.values(told)) / steps
+            assert float(gap.square().mean().sqrt()) < 0.35
+            assert float(after.between.coefficients(told).abs().max()) < 1.001
+
+
+def test_points_that_show_only_between_looks_are_kept():
+    """Fails when a page drops points that no learned look shows, though a blend does."""
+    field, looks = linear()
+    layers = {layer.name: layer for layer in field.layers}
+    between = layers["hat"].between
+    assert between is not None
+    own, directions = layers["hat"].own.clone(), between.directions.clone()
+    layers["hat"] = replace(layers["hat"], directions=torch.zeros_like(layers["hat"].directions))
+    own[:20, 0] = -9.0
+    directions[:, :20, 0] = 0.0
+    half = next(look for look in looks["hat"] if look.presence > 0 and look.code.square().sum() < 0.9)
+    directions[0, :10, 0] = 12.0 / between.coefficients(half)[0]
+    layers["hat"] = replace(layers["hat"], own=own, between=replace(between, directions=directions))
+    kept = shown(replace(field, layers=tuple(layers.values())), looks, None)
+    places = next(layer.points for layer in kept.layers if layer.name == "hat")
+    there = (layers["hat"].points[:20, None] == places).all(-1).any(1).tolist()
+    assert there == [True] * 10 + [False] * 10
 
 
 # --- the file
@@ -125,9 +196,10 @@ def test_the_page_needs_nothing_and_escapes_what_it_is_given(page):
 
 def test_options_make_pages_smaller(tmp_path, page):
     """Fails when --quality, --points or --no-pose-detail do nothing."""
-    avatar, motion = small_avatar(), default_motion()
-    small = write_page(avatar, tmp_path / "s.html", motion, quality="small", points=300, thumbnails=False)
-    plain = write_page(avatar, tmp_path / "p.html", motion, pose_detail=False)
+    avatar, motion = tuned_avatar(), default_motion()
+    coarse = PageOptions(quality="small", points=300, thumbnails=False)
+    small = write_page(avatar, tmp_path / "s.html", motion, coarse)
+    plain = write_page(avatar, tmp_path / "p.html", motion, PageOptions(pose_detail=False))
     assert small.stat().st_size < page.stat().st_size
     assert sum(layer["count"] for layer in unpacked(small.read_text())[0]["layers"]) <= 300
     assert "network" not in unpacked(plain.read_text())[0]
@@ -141,9 +213,10 @@ def test_what_a_page_cannot_hold_is_refused(tmp_path):
     with pytest.raises(PerseError, match="mlp field"):
         write_page(networks, tmp_path / "a.html", default_motion())
     with pytest.raises(PerseError, match="at least 100"):
-        write_page(small_avatar(), tmp_path / "a.html", default_motion(), points=3)
+        write_page(small_avatar(), tmp_path / "a.html", default_motion(), PageOptions(points=3))
+    unknown = PageOptions(wearing={"hat": "red fez"})
     with pytest.raises(PerseError, match="learned"):
-        write_page(small_avatar(), tmp_path / "a.html", default_motion(), wearing={"hat": "red fez"})
+        write_page(small_avatar(), tmp_path / "a.html", default_motion(), unknown)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,11 +226,11 @@ def test_a_look_from_another_photo_is_named_not_lost(tmp_path):
     shape = AdapterShape("a friend's beret", "hat", "points", dim=avatar.model.latent.z_zero.numel())
     avatar.add(PointAdapter(shape, avatar.model.config.field))
     with pytest.warns(LeftOutWarning, match="a friend's beret"):
-        path = write_page(avatar, tmp_path / "a.html", default_motion(), thumbnails=False)
+        path = write_page(avatar, tmp_path / "a.html", default_motion(), PageOptions(thumbnails=False))
     options = unpacked(path.read_text())[0]["looks"]["categories"]["hat"]["options"]
     assert [o["label"] for o in options] == ["none", "blue knitted beanie", "black fedora"]
     with pytest.raises(PerseError, match="another photo"):
-        write_page(avatar, path, default_motion(), wearing={"hat": "a friend's beret"})
+        write_page(avatar, path, default_motion(), PageOptions(wearing={"hat": "a friend's beret"}))
 
 
 def test_labels_are_what_differs():
@@ -199,7 +272,7 @@ def test_the_page_draws_what_python_draws(page):
         "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
         "--host-resolver-rules=MAP * ~NOTFOUND",
     ]  # fmt: skip
-    avatar = small_avatar()
+    avatar = tuned_avatar()
     errors: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:
@@ -241,6 +314,13 @@ def test_the_page_draws_what_python_draws(page):
         dressed = avatar.mix(dressed, avatar.look(beard="full brown"), 0.5, "beard")
         assert gap(dressed, expr, pose) < 1
         assert gap(plain, expr, pose) > 2, "the comparison sees no difference at all"
+        tab.evaluate("perse.wear('hat', 'blue knitted beanie', 'black fedora', 0.5)")
+        between = avatar.mix(dressed, avatar.look(hat="blue knitted beanie"), 1.0, "hat")
+        between = avatar.mix(between, avatar.look(hat="black fedora"), 0.5, "hat")
+        assert gap(between, expr, pose) < 1
+        frame = (between, expr[None], pose[None], avatar.camera.resized(SIZE, SIZE))
+        added = (small_avatar().render(*frame) - avatar.render(*frame)).abs().mean() * 255
+        assert float(added) > 2, "nothing is added between looks"
 
         tab.evaluate("perse.face({})")
         slider = tab.locator("article[data-category=hair] input")

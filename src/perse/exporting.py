@@ -82,16 +82,15 @@ def _write(config: ExportConfig, avatar: Avatar, motion: Motion, out: Path, titl
 
     kind = config.format
     if kind == "html":
-        return formats.write_page(
-            avatar,
-            out,
-            motion,
+        options = formats.PageOptions(
             title=title,
             wearing=config.looks,
             quality=config.quality,
             points=config.points,
             pose_detail=config.pose_detail,
-            progress=lambda what: print(f"{what} ...", flush=True),
+        )
+        return formats.write_page(
+            avatar, out, motion, options, progress=lambda what: print(f"{what} ...", flush=True)
         )
     look = avatar.look(**config.looks)
     part = motion.select(range(min(config.frames, len(motion))))

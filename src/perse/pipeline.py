@@ -337,14 +337,15 @@ def _measure(folder: BuildFolder, device: str) -> None:
 def _report(folder: BuildFolder, device: str, log: Callable[[str], None]) -> None:
     from perse.avatar import Avatar
     from perse.dataset import Dataset, default_motion
-    from perse.export import write_page
+    from perse.export import PageOptions, write_page
     from perse.viewer import write_report, write_showreel
 
     avatar = Avatar.load(folder.path / "avatar", device=device)
     dataset = Dataset.open(folder.path / "dataset")
     write_showreel(avatar, default_motion(), dataset.camera, folder.path / "avatar.mp4")
     try:
-        write_page(avatar, folder.path / "avatar.html", default_motion(), title=dataset.portrait.name)
+        options = PageOptions(title=dataset.portrait.name)
+        write_page(avatar, folder.path / "avatar.html", default_motion(), options)
     except PerseError as error:
         log(f"the report has no page to play with: {error}")
     write_report(avatar, dataset, folder.path, folder.figures())

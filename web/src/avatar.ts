@@ -1,5 +1,6 @@
 /** An avatar out of its container, and the values of its points for any blend of looks. */
 
+import { Between, type BetweenHeader } from "./between";
 import type { Container } from "./container";
 import { type Option, type Worn } from "./looks";
 
@@ -8,7 +9,7 @@ export interface Header {
   camera: { viewmat: number[][]; K: number[][]; width: number; height: number };
   joints: number[];
   rest: { expr: number[]; pose: number[] };
-  layers: { name: string; count: number }[];
+  layers: { name: string; count: number; between?: BetweenHeader }[];
   looks: {
     categories: Record<string, { absentable: boolean; options: Option[] }>;
     actions: { category: string; byPresence: boolean }[];
@@ -39,6 +40,7 @@ interface Layer {
   own: Float32Array;
   weights: Float32Array;
   directions: Float32Array | null;
+  between: Between | null;
 }
 
 interface Action {
@@ -66,7 +68,7 @@ export interface PointTables {
   means: Float32Array;
   /** Quaternion wxyz of unit length. */
   quats: Float32Array;
-  /** Log scales, presence. */
+  /** Log scales, the opacity's factor. */
   scales: Float32Array;
   /** Colour logits. */
   colors: Float32Array;
@@ -87,7 +89,7 @@ export class Avatar {
   constructor(readonly container: Container<Header>) {
     const header = (this.header = container.header);
     let start = 0;
-    this.layers = header.layers.map(({ name, count }) => {
+    this.layers = header.layers.map(({ name, count, between }) => {
       const layer: Layer = {
         name,
         start,
@@ -96,6 +98,7 @@ export class Avatar {
         own: container.columns(`${name}.own`),
         weights: container.columns(`${name}.weights`),
         directions: container.has(`${name}.directions`) ? container.columns(`${name}.directions`) : null,
+        between: between ? new Between(container, name, between) : null,
       };
       start += count;
       return layer;
@@ -127,7 +130,7 @@ export class Avatar {
     const stale = new Set(this.layers.filter((layer) => changed.has(layer.name)).map((layer) => layer.name));
     if (!("base" in this.worn) || this.actions.some((a) => changed.has(a.category))) stale.add("base");
     for (const pair of this.yields) if (changed.has(pair.other)) stale.add(pair.layer);
-    this.worn = { ...outfit, base: { coefficients: [], presence: 1 } };
+    this.worn = { ...outfit, base: { coefficients: [], code: [], presence: 1 } };
     let first = Infinity;
     let end = 0;
     for (const layer of this.layers) {
@@ -140,7 +143,7 @@ export class Avatar {
   }
 
   private evaluate(layer: Layer): void {
-    const { count, start } = layer;
+    const { count, start, between } = layer;
     const { means, quats, scales, colors, weights } = this.tables;
     const worn = this.worn[layer.name];
     if (worn.presence <= 0) {
@@ -151,6 +154,8 @@ export class Avatar {
     values.set(layer.own.subarray(0, OWN * count));
     values.set(layer.weights, WEIGHTS * count);
     if (layer.directions) along(values, layer.directions, worn.coefficients, VALUES * count);
+    if (between) along(values, between.directions, between.coefficients(worn), VALUES * count);
+    const shown = between ? between.shown(worn.presence) : worn.presence;
     if (layer.name === "base") for (const action of this.actions) this.act(values, count, action);
     for (const pair of this.yields) if (pair.layer === layer.name) this.giveWay(values, layer, pair);
     for (let i = 0; i < count; i++) {
@@ -174,7 +179,7 @@ export class Avatar {
       total = Math.max(total, 0.1);
       for (let c = 0; c < 4; c++) weights[to + c] = values[(WEIGHTS + c) * count + i] / total;
       means[to + 3] = values[i];
-      scales[to + 3] = worn.presence;
+      scales[to + 3] = shown;
     }
   }
 
@@ -227,5 +232,6 @@ function along(values: Float32Array, directions: Float32Array, coefficients: rea
 }
 
 function same(a: Worn, b: Worn): boolean {
-  return a.presence === b.presence && a.coefficients.every((value, k) => value === b.coefficients[k]);
+  const alike = (x: readonly number[], y: readonly number[]): boolean => x.every((value, k) => value === y[k]);
+  return a.presence === b.presence && alike(a.coefficients, b.coefficients) && alike(a.code, b.code);
 }

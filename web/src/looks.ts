@@ -1,7 +1,10 @@
 /** Looks and their blends: a handful of numbers a category, linear in them (perse.avatar.codes.Codes.mix). */
 
 export interface Worn {
+  /** Of a layer's directions. */
   readonly coefficients: readonly number[];
+  /** Of length one at every learned look, shorter between two; empty where nothing is added between looks. */
+  readonly code: readonly number[];
   /** 1: the part is there, 0: it is not; in between while it fades. */
   readonly presence: number;
 }
@@ -20,6 +23,6 @@ export function mix(a: Worn, b: Worn, weight: number): Worn {
     there = (there * b.presence) / presence;
     here = 1 - there;
   }
-  const coefficients = a.coefficients.map((value, k) => here * value + there * b.coefficients[k]);
-  return { coefficients, presence };
+  const blend = (x: readonly number[], y: readonly number[]): number[] => x.map((value, k) => here * value + there * y[k]);
+  return { coefficients: blend(a.coefficients, b.coefficients), code: blend(a.code, b.code), presence };
 }

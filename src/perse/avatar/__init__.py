@@ -15,7 +15,14 @@ from perse.avatar.baked import BakedLook
 from perse.avatar.codes import Codes, Look
 from perse.avatar.fields import FieldConfig, Layout, Moved
 from perse.avatar.latent import LatentConfig, LatentSpace
-from perse.avatar.linear import LinearField, linear_field
+from perse.avatar.linear import (
+    LinearBetween,
+    LinearField,
+    LinearLayer,
+    LinearLook,
+    LinearYield,
+    linear_field,
+)
 from perse.avatar.model import AvatarModel, ModelConfig
 from perse.avatar.posing import Canonical, pose_canonical
 from perse.avatar.start import Start
@@ -34,7 +41,11 @@ __all__ = [
     "LatentSpace",
     "Layout",
     "LearnedSubject",
+    "LinearBetween",
     "LinearField",
+    "LinearLayer",
+    "LinearLook",
+    "LinearYield",
     "Look",
     "LowRankAdapter",
     "ModelConfig",

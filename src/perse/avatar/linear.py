@@ -1,7 +1,8 @@
 """A basis field as plain arrays: everything that a player without networks needs to blend looks (docs/avatar.md).
 
 The values of a layer's points are ``own + coefficients @ directions``, and the coefficients of a category are linear in
-its code. So a look is a handful of numbers a category, and a blend of looks is a blend of those numbers.
+its code. So a look is a handful of numbers a category, and a blend of looks is a blend of those numbers. What tuning on
+blends adds between learned looks comes from the blended numbers too, by a small network (`LinearBetween`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from perse.avatar.codes import Codes
+from perse.avatar.fields import Between
+from perse.avatar.fields._between import CLOSED
 from perse.avatar.fields.basis import SEPARATOR, BasisField, PointLayer, sample_grid
 from perse.dataset import ABSENTABLE
 from perse.errors import PerseError
@@ -20,6 +23,45 @@ from perse.head import Binding
 
 if TYPE_CHECKING:
     from perse.avatar.avatar import Avatar
+
+
+@dataclass(frozen=True)
+class LinearLook:
+    """What one category wears. A blend of looks blends these numbers as `Codes.mix` does."""
+
+    coefficients: Tensor
+    """[K]"""
+    code: Tensor
+    """[d] of length one at every learned look, and shorter between two; [0] where nothing is added between looks."""
+    presence: float
+
+
+@dataclass(frozen=True)
+class LinearBetween:
+    """What a layer adds between learned looks, and nothing at any of them (`fields._between.Between`)."""
+
+    hidden: Tensor
+    """[H, d] and..."""
+    bias: Tensor
+    """[H] the network's hidden layer, of a look's code;"""
+    mix: Tensor
+    """[K, H] and its last one."""
+    directions: Tensor
+    """[K + 1, n, 19] the last is what the part does where it is only partly there."""
+    fade: float
+    """The opacity's factor is the presence to the power of exp(fade)."""
+    closed: float = CLOSED
+    """A code whose squared length is this near to one counts as a learned one."""
+
+    def features(self, code: Tensor) -> Tensor:
+        """What `mix` reads of codes [..., d]: [..., H]."""
+        gate = (1 - self.closed - code.square().sum(-1)).clamp(0, 1)
+        return torch.tanh(code @ self.hidden.T + self.bias) * gate[..., None]
+
+    def coefficients(self, look: LinearLook) -> Tensor:
+        """[K + 1] of the directions."""
+        missing = look.coefficients.new_tensor([1 - look.presence])
+        return torch.cat([self.mix @ self.features(look.code), missing])
 
 
 @dataclass(frozen=True)
@@ -39,6 +81,15 @@ class LinearLayer:
     """E [n, 3, 50], P [n, 3, 36], W [n, 5]; rows of W sum to 1."""
     pose_code: Tensor
     """[n, P] what MLP_pose reads; P may be 0."""
+    between: LinearBetween | None = None
+    """None where nothing is added between looks."""
+
+    def values(self, look: LinearLook) -> Tensor:
+        """[n, 19] in a look of its category, before other categories act on it."""
+        values = self.own + torch.tensordot(look.coefficients, self.directions, 1)
+        if self.between is not None:
+            values = values + torch.tensordot(self.between.coefficients(look), self.between.directions, 1)
+        return values
 
 
 @dataclass(frozen=True)
@@ -90,12 +141,22 @@ class LinearField:
     yields: tuple[LinearYield, ...]
     maps: dict[str, Tensor]
     """[K, d] coefficients out of a category's code, of every category that changes anything."""
+    norms: dict[str, tuple[Tensor, Tensor]]
+    """Gain and bias [d] that every learned code carries, of the categories that add something between looks."""
     slots: tuple[str, ...]
     """Names of the rows of a code."""
 
-    def coefficients(self, codes: Codes, category: str) -> Tensor:
-        """[K] of one category."""
-        return self.maps[category] @ codes.z[self.slots.index(category)]
+    def look(self, codes: Codes, category: str) -> LinearLook:
+        """What one category wears in codes on the CPU."""
+        slot = self.slots.index(category)
+        z = codes.z[slot]
+        k, code = z.new_zeros(0), z.new_zeros(0)
+        if category in self.maps:
+            k = self.maps[category] @ z
+        if category in self.norms:
+            gain, bias = self.norms[category]
+            code = (z - bias) / gain * len(z) ** -0.5
+        return LinearLook(k, code, float(codes.presence[slot]))
 
 
 @torch.no_grad()
@@ -114,8 +175,11 @@ def linear_field(avatar: Avatar) -> LinearField:
     steps, grid_steps = field.steps, field.yield_steps[:, None, None, None]
     return LinearField(
         layers=(
-            _layer(field, "base", field.base, None),
-            *(_layer(field, name, layer, layer.directions * steps) for name, layer in field.layers.items()),
+            _layer(field, "base", field.base),
+            *(
+                _layer(field, name, layer, layer.directions * steps, _between(field, name))
+                for name, layer in field.layers.items()
+            ),
         ),
         actions=tuple(
             LinearAction(
@@ -136,11 +200,18 @@ def linear_field(avatar: Avatar) -> LinearField:
             for layer, other in [pair.split(SEPARATOR)]
         ),
         maps={name: linear.weight.cpu() for name, linear in field.coefficients.items()},
+        norms={name: (module.gain.cpu(), module.bias.cpu()) for name, module in field.between.items()},
         slots=field.slots,
     )
 
 
-def _layer(field: BasisField, name: str, layer: PointLayer, directions: Tensor | None) -> LinearLayer:
+def _layer(
+    field: BasisField,
+    name: str,
+    layer: PointLayer,
+    directions: Tensor | None = None,
+    between: LinearBetween | None = None,
+) -> LinearLayer:
     n = len(layer.points)
     code = layer.pose_code if layer.pose_code is not None else layer.points.new_zeros(n, 0)
     own = layer.own_values()
@@ -152,4 +223,19 @@ def _layer(field: BasisField, name: str, layer: PointLayer, directions: Tensor |
         directions=own.new_zeros(0, *own.shape).cpu() if directions is None else directions.cpu(),
         binding=Binding(E.cpu(), P.cpu(), W.cpu()),
         pose_code=code.cpu(),
+        between=between,
+    )
+
+
+def _between(field: BasisField, name: str) -> LinearBetween | None:
+    if name not in field.between:
+        return None
+    module: Between = field.between[name]
+    directions = torch.cat([module.directions, module.absence[None]]) * field.steps
+    return LinearBetween(
+        hidden=(module.hidden.weight * field.latent_dim**0.5).cpu(),
+        bias=module.hidden.bias.cpu(),
+        mix=module.coefficients.weight.cpu(),
+        directions=directions.cpu(),
+        fade=float(module.fade),
     )

@@ -1,5 +1,6 @@
 """An avatar in other programs: a web page, 3DGS files, the neighbours' layouts, glTF."""
 
+from perse.export._page_options import PageOptions
 from perse.export.bound import BoundGaussians, bind, read_bound, triangle_frames, write_bound
 from perse.export.glb import write_glb
 from perse.export.images import write_images
@@ -8,6 +9,7 @@ from perse.export.splats import write_converted, write_ply, write_ply_sequence
 
 __all__ = [
     "BoundGaussians",
+    "PageOptions",
     "bind",
     "read_bound",
     "triangle_frames",

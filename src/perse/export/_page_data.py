@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from perse.avatar import Avatar, Codes, LinearField, Look, linear_field
-from perse.avatar.start import OFFSET, WEIGHTS
+from perse.avatar import Avatar, LinearField, LinearLayer, Look, linear_field
+from perse.avatar.start import WEIGHTS
 from perse.dataset import ABSENTABLE, CATEGORIES, Motion, camera_to_json
 from perse.errors import PerseError
 from perse.export._bases import drivers, fewer_columns
 from perse.export._container import Container
+from perse.export._page_between import reduced
+from perse.export._page_looks import Choice, check_transferred, choices_of, number_worn, reached
+from perse.export._page_options import PageOptions
+from perse.export._page_points import shown
 from perse.head import Head, arkit_names, arkit_to_motion
 
-Quality = Literal["small", "normal", "fine"]
 COARSENESS = {"small": 2.5, "normal": 1.0, "fine": 0.25}
 """Factors of the rounding steps below."""
 STEPS = np.array([0.02] + [0.01] * 3 + [0.006] * 4 + [0.012] * 3 + [5e-5] * 3 + [2e-3] * 5)
@@ -32,8 +33,6 @@ POINT_STEP, CODE_STEP, WEIGHT_STEP, COLUMN_STEP = 2e-5, 4e-3, 2e-3, 2e-5
 """Rounding steps of points (metres), numbers of MLP_pose a point, skinning weights, columns of E and P (metres)."""
 COLUMN_TOLERANCE = 3e-5
 """Metres by which fewer columns may move a point wrongly, root mean square."""
-BOLDEST, FAINTEST = 0.5, 1 / 255
-"""MLP_pose raises an opacity logit by this at most; an opacity below is never drawn."""
 THUMBNAIL = 112
 MAX_CODE, MAX_WIDTH, MAX_DEPTH = 4, 64, 4
 """What the page's shader takes of MLP_pose: numbers a point, width, hidden layers."""
@@ -41,261 +40,145 @@ IDLE_SECONDS, IDLE_JOIN = 7.0, 10
 """Length of the idle motion, and frames over which its end is led back to its beginning."""
 
 
-class LeftOutWarning(UserWarning):
-    """Looks that a page cannot show."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One look of one category."""
-
-    label: str
-    coefficients: Tensor
-    """[K]"""
-    presence: float
-    look: Look
-    """The reference wearing it, for its picture."""
-    kind: Literal["photo", "none", "look"] = "look"
-
-
 def page_data(
     avatar: Avatar,
     motion: Motion,
-    *,
-    title: str,
-    wearing: Mapping[str, str | None] | None = None,
-    quality: Quality = "normal",
-    points: int | None = None,
-    pose_detail: bool = True,
-    thumbnails: bool = True,
+    options: PageOptions,
     progress: Callable[[str], None] = lambda _: None,
 ) -> bytes:
     """Pack an avatar.
-
-    Args:
-        wearing: what it wears at first, as in `Avatar.look`.
-        points: keep at most so many Gaussians, those that show most in any look.
-        pose_detail: include MLP_pose.
 
     Raises:
         PerseError: the avatar has no basis field, or an MLP_pose that a page cannot run.
     """
     field = linear_field(avatar)
-    coarse = COARSENESS[quality]
+    coarse = COARSENESS[options.quality]
+    steps = STEPS * coarse
     box = Container()
-    worn = avatar.look(**(wearing or {}))
-    _check_transferred(avatar, worn)
-    options = {category: _options(avatar, field, category, worn) for category in CATEGORIES}
-    wears = {
-        category: _number(options[category], worn, field.slots.index(category)) for category in wearing or {}
-    }
+    worn = avatar.look(**options.wearing)
+    check_transferred(avatar, worn)
+    choices = {category: choices_of(avatar, field, category, worn) for category in CATEGORIES}
+    wears = {category: number_worn(choices[category], field, worn, category) for category in options.wearing}
     progress("choosing points")
-    field = _shown(field, options, points)
+    looks = {category: reached(found, field, category) for category, found in choices.items()}
+    field, axes = reduced(shown(field, looks, options.points), looks, torch.from_numpy(steps).float())
     progress("packing points")
+    turns = {category: _turned(category, found) for category, found in choices.items()}
     header: dict[str, Any] = {
-        "title": title,
+        "title": options.title,
         "camera": camera_to_json(avatar.camera),
         "joints": avatar.model.joints.cpu().flatten().tolist(),
         "rest": {"expr": avatar.rest[0].tolist(), "pose": avatar.rest[1].tolist()},
-        "looks": _add_layers(box, field, options, coarse),
+        "layers": [_add_layer(box, layer, turns.get(layer.name), steps) for layer in field.layers],
+        "looks": {
+            "categories": {
+                category: _looks(category, found, turns[category], axes.get(category))
+                for category, found in choices.items()
+            },
+            "actions": _add_actions(box, field, turns, steps),
+            "yields": _add_yields(box, field, turns, steps[YIELD_STEPS]),
+        },
         "wears": wears,
         "face": _face(avatar.head),
     }
-    header["layers"] = [{"name": layer.name, "count": len(layer.points)} for layer in field.layers]
     header["columns"] = _add_bases(box, field, drivers(avatar.head, motion, avatar.rest), coarse)
-    if pose_detail:
+    if options.pose_detail:
         header["network"] = _add_network(box, avatar, field, coarse)
     header["idle"] = _add_idle(box, motion)
-    if thumbnails:
+    if options.thumbnails:
         progress("drawing small pictures")
         for category in CATEGORIES:
-            for number, option in enumerate(options[category]):
-                box.add_bytes(f"picture.{category}.{number}", _thumbnail(avatar, option.look))
+            for number, choice in enumerate(choices[category]):
+                box.add_bytes(f"picture.{category}.{number}", _thumbnail(avatar, choice.look))
     return box.pack(header)
 
 
-# ---- looks --------------------------------------------------------------------------------------------------
+# ---- looks and points ---------------------------------------------------------------------------------------
 
 
-def _check_transferred(avatar: Avatar, worn: Look) -> None:
-    """Looks from other photos are changes beside the field that a page does not know."""
-    if worn.codes.worn:
-        raise PerseError(
-            f"a page cannot show {next(iter(worn.codes.worn))!r}, which was learned from another photo; "
-            "--format ply and the others can"
-        )
-    if avatar.transferred:
-        names = ", ".join(avatar.transferred)
-        warnings.warn(
-            f"looks learned from other photos are not in the page: {names}", LeftOutWarning, stacklevel=3
-        )
+def _turned(category: str, choices: Sequence[Choice]) -> tuple[Tensor, Tensor]:
+    """Coefficients of a category's looks in as few directions as they span, each with a largest coefficient of 1.
 
-
-def _options(avatar: Avatar, field: LinearField, category: str, worn: Look) -> list[Option]:
-    """As in the photo, none where the photo has one and could be without, then everything learned.
-
-    A look that is worn and comes from words alone is an option too.
+    Returns:
+        the coefficients [L, r], and the new directions out of the old ones [r, K].
     """
-    slot = field.slots.index(category)
+    # A part that is taken off draws nothing and acts on nothing, whatever its numbers.
+    off = category in ABSENTABLE
+    kept = [float(choice.worn.presence > 0 or not off) * choice.worn.coefficients for choice in choices]
+    coefficients = torch.stack(kept).double()  # [L, K]
+    _, sizes, vectors = torch.linalg.svd(coefficients, full_matrices=False)
+    rank = int((sizes > 1e-5 * sizes.amax().clamp_min(1e-12)).sum()) if sizes.numel() else 0
+    turned = coefficients @ vectors[:rank].T
+    largest = turned.abs().amax(0).clamp_min(1e-12)
+    return (turned / largest).float(), (vectors[:rank] * largest[:, None]).float()
 
-    def option(label: str, look: Look, kind: Literal["photo", "none", "look"]) -> Option:
-        codes: Codes = look.codes.to("cpu")
-        k = field.coefficients(codes, category) if category in field.maps else torch.zeros(0)
-        return Option(label, k, float(codes.presence[slot]), look, kind)
 
-    photo = option("as in the photo", avatar.reference, "photo")
-    found = [photo]
-    if category in ABSENTABLE:
-        if photo.presence == 0:
-            found = [replace(photo, label="none", kind="none")]
-        else:
-            found.append(option("none", avatar.look(**{category: None}), "none"))
-    prompts = [prompt for prompt in avatar.learned(category) if prompt not in avatar.transferred]
-    labels = [short_label(prompt, category) for prompt in prompts]
-    for prompt, label in zip(prompts, labels):
-        clear = labels.count(label) == 1 and label not in ("none", photo.label)
-        found.append(option(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
-    if category in worn.from_words:
-        prompt = str(worn.attributes[category])
-        found.append(option(short_label(prompt, category), avatar.look(**{category: prompt}), "look"))
+def _looks(
+    category: str, choices: Sequence[Choice], turned: tuple[Tensor, Tensor], axes: Tensor | None
+) -> dict[str, Any]:
+    """A category's looks. Codes are told along `axes` [r, d], if its layer reads them."""
+    found = []
+    for choice, coefficients in zip(choices, turned[0]):
+        presence = choice.worn.presence
+        code = [] if axes is None else (axes @ choice.worn.code * float(presence > 0)).tolist()
+        found.append(
+            {
+                "label": choice.label,
+                "kind": choice.kind,
+                "presence": presence,
+                "coefficients": coefficients.tolist(),
+                "code": code,
+            }
+        )
+    return {"absentable": category in ABSENTABLE, "options": found}
+
+
+def _add_layer(
+    box: Container, layer: LinearLayer, turned: tuple[Tensor, Tensor] | None, steps: np.ndarray
+) -> dict[str, Any]:
+    """Points, values and directions."""
+    name, between = layer.name, layer.between
+    entry: dict[str, Any] = {"name": name, "count": len(layer.points)}
+    box.add(f"{name}.points", layer.points.numpy(), POINT_STEP)
+    box.add(f"{name}.own", layer.own[:, :11].numpy(), steps[:11])
+    box.add(f"{name}.weights", layer.own[:, WEIGHTS].numpy(), WEIGHT_STEP)
+    if turned is not None:
+        box.add(f"{name}.directions", *_directions(layer.directions, turned[1], steps))
+    if between is not None:
+        whole = torch.eye(len(between.directions))
+        box.add(f"{name}.between.directions", *_directions(between.directions, whole, steps))
+        box.add(f"{name}.between.hidden", between.hidden.numpy())
+        box.add(f"{name}.between.bias", between.bias.numpy())
+        box.add(f"{name}.between.mix", between.mix.numpy())
+        entry["between"] = {"closed": between.closed, "fade": between.fade}
+    return entry
+
+
+def _add_actions(
+    box: Container, field: LinearField, turns: Mapping[str, tuple[Tensor, Tensor]], steps: np.ndarray
+) -> list[dict[str, Any]]:
+    """What categories add to base points."""
+    found = []
+    for number, action in enumerate(field.actions):
+        _, turn = turns[action.category]
+        box.add_indices(f"action.{number}.index", action.index.numpy())
+        box.add(f"action.{number}.shift", action.shift.numpy(), steps)
+        box.add(f"action.{number}.directions", *_directions(action.directions, turn, steps))
+        found.append({"category": action.category, "byPresence": action.by_presence})
     return found
 
 
-def _number(options: list[Option], worn: Look, slot: int) -> int:
-    """Which option a look wears in the category of that slot."""
-
-    def same(option: Look) -> bool:
-        codes = option.codes
-        return torch.equal(codes.z[slot], worn.codes.z[slot]) and bool(
-            codes.presence[slot] == worn.codes.presence[slot]
-        )
-
-    return next(number for number, option in enumerate(options) if same(option.look))
-
-
-def short_label(prompt: str, category: str) -> str:
-    """ "a person with long curly red hair" as "long curly red"."""
-    text = prompt.strip()
-    for start in ("a person ", "with ", "wearing ", "a pair of ", "an ", "a "):
-        text = text.removeprefix(start)
-    return text.removesuffix(f" {category}").strip() or prompt
-
-
-# ---- points -------------------------------------------------------------------------------------------------
-
-
-def _shown(field: LinearField, options: dict[str, list[Option]], limit: int | None) -> LinearField:
-    """Without points that no look shows (blends of looks neither), and with at most `limit`, the largest."""
-    keep, weights = [], []
-    for layer in field.layers:
-        worn = [o.coefficients for o in options.get(layer.name, []) if o.presence > 0]
-        values = [layer.own + torch.tensordot(k, layer.directions, 1) for k in worn] or [layer.own]
-        most = torch.stack([v[:, 0] for v in values]).amax(0)  # [n] logits
-        for other in (y for y in field.yields if y.layer == layer.name):
-            raised = [
-                o.presence * other.at(layer.points + v[:, OFFSET], o.coefficients)[:, 0]
-                for o in options[other.other]
-                for v in values
-            ]
-            most = most + torch.stack(raised).amax(0).clamp_min(0)
-        if layer.name == "base":
-            for action in field.actions:
-                raised = [
-                    action.shift[:, 0] + o.coefficients @ action.directions[..., 0]
-                    for o in options[action.category]
-                ]
-                most = most.index_add(0, action.index, torch.stack(raised).amax(0).clamp_min(0))
-        area = torch.stack([v[:, 1:4].topk(2, dim=1).values.sum(1) for v in values]).amax(0).exp()
-        keep.append((most + BOLDEST).sigmoid() > FAINTEST)
-        weights.append(most.sigmoid() * area)
-    if limit is not None:
-        if limit < 100:
-            raise PerseError(f"--points {limit}: a page needs at least 100 Gaussians")
-        all_weights = torch.cat([w.masked_fill(~k, 0) for w, k in zip(weights, keep)])
-        if int(torch.cat(keep).sum()) > limit:
-            least = all_weights.topk(limit).values[-1]
-            keep = [k & (w >= least) for k, w in zip(keep, weights)]
-    return _select(field, {layer.name: k for layer, k in zip(field.layers, keep)})
-
-
-def _select(field: LinearField, keep: dict[str, Tensor]) -> LinearField:
-    """Only the points that are kept [n] of every layer."""
-    layers = []
-    for layer in field.layers:
-        k = keep[layer.name]
-        binding = type(layer.binding)(*(t[k] for t in layer.binding))
-        layers.append(
-            replace(
-                layer,
-                points=layer.points[k],
-                own=layer.own[k],
-                directions=layer.directions[:, k],
-                binding=binding,
-                pose_code=layer.pose_code[k],
-            )
-        )
-    position = keep["base"].long().cumsum(0) - 1
-    actions = []
-    for action in field.actions:
-        k = keep["base"][action.index]
-        index = position[action.index[k]]
-        actions.append(
-            replace(action, index=index, shift=action.shift[k], directions=action.directions[:, k])
-        )
-    return replace(field, layers=tuple(layers), actions=tuple(actions))
-
-
-def _add_layers(
-    box: Container, field: LinearField, options: dict[str, list[Option]], coarse: float
-) -> dict[str, Any]:
-    """Points, values and directions; every category's looks in the coefficients of those directions.
-
-    The K directions are turned so that as few as the looks span are kept, each with a largest coefficient of 1.
-    """
-    steps = STEPS * coarse
-    looks: dict[str, Any] = {}
-    turns: dict[str, Tensor] = {}
-    for category, found in options.items():
-        coefficients = torch.stack([o.coefficients for o in found]).double()  # [L, K]
-        _, sizes, vectors = torch.linalg.svd(coefficients, full_matrices=False)
-        rank = int((sizes > 1e-5 * sizes.amax().clamp_min(1e-12)).sum()) if sizes.numel() else 0
-        turned = coefficients @ vectors[:rank].T  # [L, r]
-        largest = turned.abs().amax(0).clamp_min(1e-12)
-        turns[category] = (
-            vectors[:rank] * largest[:, None]
-        ).float()  # [r, K]: new directions out of old ones
-        numbers = (turned / largest).float()
-        looks[category] = {
-            "absentable": category in ABSENTABLE,
-            "options": [
-                {
-                    "label": o.label,
-                    "kind": o.kind,
-                    "presence": o.presence,
-                    "coefficients": numbers[i].tolist(),
-                }
-                for i, o in enumerate(found)
-            ],
-        }
-    for layer in field.layers:
-        box.add(f"{layer.name}.points", layer.points.numpy(), POINT_STEP)
-        box.add(f"{layer.name}.own", layer.own[:, :11].numpy(), steps[:11])
-        box.add(f"{layer.name}.weights", layer.own[:, WEIGHTS].numpy(), WEIGHT_STEP)
-        if layer.name in turns:
-            box.add(f"{layer.name}.directions", *_directions(layer.directions, turns[layer.name], steps))
-    kinds = []
-    for number, action in enumerate(field.actions):
-        box.add_indices(f"action.{number}.index", action.index.numpy())
-        box.add(f"action.{number}.shift", action.shift.numpy(), steps)
-        box.add(f"action.{number}.directions", *_directions(action.directions, turns[action.category], steps))
-        kinds.append({"category": action.category, "byPresence": action.by_presence})
-    pairs = []
+def _add_yields(
+    box: Container, field: LinearField, turns: Mapping[str, tuple[Tensor, Tensor]], steps: np.ndarray
+) -> list[dict[str, Any]]:
+    """What categories ask of the place that others take."""
+    found = []
     for number, y in enumerate(field.yields):
         # [Z * Y * X, 4] and [K, Z * Y * X, 4]: cells take the place of points.
         grid, grids = y.shift.flatten(1).T, y.directions.flatten(2).transpose(1, 2)
-        box.add(f"yield.{number}.shift", grid.numpy(), steps[YIELD_STEPS])
-        box.add(f"yield.{number}.directions", *_directions(grids, turns[y.other], steps[YIELD_STEPS]))
-        pairs.append(
+        box.add(f"yield.{number}.shift", grid.numpy(), steps)
+        box.add(f"yield.{number}.directions", *_directions(grids, turns[y.other][1], steps))
+        found.append(
             {
                 "layer": y.layer,
                 "other": y.other,
@@ -304,7 +187,7 @@ def _add_layers(
                 "cells": list(y.shift.shape[:0:-1]),
             }
         )
-    return {"categories": looks, "actions": kinds, "yields": pairs}
+    return found
 
 
 def _directions(directions: Tensor, turn: Tensor, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

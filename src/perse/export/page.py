@@ -4,59 +4,40 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 from perse._files import write_atomic
 from perse.avatar import Avatar
 from perse.dataset import Motion
-from perse.export._page_data import Quality, page_data
+from perse.export._page_data import page_data
+from perse.export._page_options import PageOptions
 
 PART = 240_000
 """Bytes of a part (a multiple of 3): the page's loading bar counts arriving parts."""
+DEFAULTS = PageOptions()
 
 
 def write_page(
     avatar: Avatar,
     path: str | Path,
     motion: Motion,
-    *,
-    title: str = "Avatar",
-    wearing: Mapping[str, str | None] | None = None,
-    quality: Quality = "normal",
-    points: int | None = None,
-    pose_detail: bool = True,
-    thumbnails: bool = True,
+    options: PageOptions = DEFAULTS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write the page of an avatar with all its looks.
 
     Args:
-        wearing: what the page opens with, as in `Avatar.look`.
         motion: the idle motion is a stretch of it.
-        quality: how finely numbers are rounded; decides the size.
-        points: at most so many Gaussians; all by default.
-        pose_detail: include MLP_pose, the change of colour and shape with pose.
-        thumbnails: small pictures of every look.
 
     Raises:
         PerseError: the avatar has no basis field, or an MLP_pose too large for a page.
     """
-    packed = page_data(
-        avatar,
-        motion,
-        title=title,
-        wearing=wearing,
-        quality=quality,
-        points=points,
-        pose_detail=pose_detail,
-        thumbnails=thumbnails,
-        progress=progress,
-    )
+    packed = page_data(avatar, motion, options, progress)
     count = len(avatar.subjects) - 1
     subtitle = f"{count} looks to blend. Drag to turn." if count > 1 else "Drag to turn."
-    return write_filled(Path(path), packed, title, subtitle)
+    return write_filled(Path(path), packed, options.title, subtitle)
 
 
 def write_filled(path: Path, packed: bytes, title: str, subtitle: str) -> Path:

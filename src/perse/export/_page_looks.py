@@ -1,0 +1,103 @@
+"""The looks that a page offers, category by category, and the blends of them that it can show."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from perse.avatar import Avatar, LinearField, LinearLook, Look
+from perse.dataset import ABSENTABLE
+from perse.errors import PerseError
+
+WEIGHTS = (0.25, 0.5, 0.75)
+MOST_PAIRS = 100
+"""Pairs of a category's looks that stand for all of them."""
+
+
+class LeftOutWarning(UserWarning):
+    """Looks that a page cannot show."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One look of one category."""
+
+    label: str
+    worn: LinearLook
+    look: Look
+    """The reference wearing it."""
+    kind: Literal["photo", "none", "look"] = "look"
+
+
+def check_transferred(avatar: Avatar, worn: Look) -> None:
+    """Looks from other photos are changes beside the field that a page does not know."""
+    if worn.codes.worn:
+        raise PerseError(
+            f"a page cannot show {next(iter(worn.codes.worn))!r}, which was learned from another photo; "
+            "--format ply and the others can"
+        )
+    if avatar.transferred:
+        names = ", ".join(avatar.transferred)
+        warnings.warn(
+            f"looks learned from other photos are not in the page: {names}", LeftOutWarning, stacklevel=4
+        )
+
+
+def choices_of(avatar: Avatar, field: LinearField, category: str, worn: Look) -> list[Choice]:
+    """As in the photo, none where the photo has one and could be without, then everything learned.
+
+    A look that is worn and comes from words alone is a choice too.
+    """
+
+    def choice(label: str, look: Look, kind: Literal["photo", "none", "look"]) -> Choice:
+        return Choice(label, field.look(look.codes.to("cpu"), category), look, kind)
+
+    photo = choice("as in the photo", avatar.reference, "photo")
+    found = [photo]
+    if category in ABSENTABLE:
+        if photo.worn.presence == 0:
+            found = [replace(photo, label="none", kind="none")]
+        else:
+            found.append(choice("none", avatar.look(**{category: None}), "none"))
+    prompts = [prompt for prompt in avatar.learned(category) if prompt not in avatar.transferred]
+    labels = [short_label(prompt, category) for prompt in prompts]
+    for prompt, label in zip(prompts, labels):
+        clear = labels.count(label) == 1 and label not in ("none", photo.label)
+        found.append(choice(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
+    if category in worn.from_words:
+        prompt = str(worn.attributes[category])
+        found.append(choice(short_label(prompt, category), avatar.look(**{category: prompt}), "look"))
+    return found
+
+
+def number_worn(choices: Sequence[Choice], field: LinearField, worn: Look, category: str) -> int:
+    """Which choice a look wears."""
+    slot = field.slots.index(category)
+
+    def same(choice: Choice) -> bool:
+        codes = choice.look.codes
+        return bool(
+            (codes.z[slot] == worn.codes.z[slot]).all() and codes.presence[slot] == worn.codes.presence[slot]
+        )
+
+    return next(number for number, choice in enumerate(choices) if same(choice))
+
+
+def reached(choices: Sequence[Choice], field: LinearField, category: str) -> list[LinearLook]:
+    """What the page can show of a category: its looks, and blends of their pairs."""
+    slot = field.slots.index(category)
+    pairs = list(itertools.combinations([choice.look.codes.to("cpu") for choice in choices], 2))
+    some = pairs[:: -(-len(pairs) // MOST_PAIRS)] if pairs else []
+    blends = [field.look(a.mix(b, weight, slot), category) for a, b in some for weight in WEIGHTS]
+    return [*(choice.worn for choice in choices), *blends]
+
+
+def short_label(prompt: str, category: str) -> str:
+    """ "a person with long curly red hair" as "long curly red"."""
+    text = prompt.strip()
+    for start in ("a person ", "with ", "wearing ", "a pair of ", "an ", "a "):
+        text = text.removeprefix(start)
+    return text.removesuffix(f" {category}").strip() or prompt
