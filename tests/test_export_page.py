@@ -94,10 +94,10 @@ def test_numbers_are_no_further_off_than_their_step(values, step):
     entry = json.loads(content[start : start + length])["arrays"]["table"]
     body = content[start + length :][entry["offset"] :]
     count = table.size
-    words = np.frombuffer(body, np.uint8, 2 * count).reshape(2, count).astype(np.uint16)
-    found = (words[0] | words[1] << 8).view(np.int16).reshape(2, len(values)) * np.array(entry["steps"])[
-        :, None
-    ]
+    planes = np.frombuffer(body, np.uint8, 2 * count).reshape(2, count).astype(int)
+    words = planes[0] | planes[1] << 8
+    numbers = np.where(words % 2, -(words + 1) // 2, words // 2)
+    found = numbers.reshape(2, len(values)) * np.array(entry["steps"])[:, None]
     assert np.abs(found.T - table).max() <= max(step, 50 / 32767) * 0.51
 
 

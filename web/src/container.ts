@@ -8,7 +8,7 @@ interface Entry {
   steps?: number[];
 }
 
-const MAGIC = "PERSEPG1";
+const MAGIC = "PERSEPG2";
 
 export class Container<Header> {
   readonly header: Header;
@@ -50,7 +50,10 @@ export class Container<Header> {
     const count = entry.shape.reduce((a, b) => a * b, 1);
     const low = new Uint8Array(this.buffer, this.body + entry.offset, 2 * count);
     const words = new Int16Array(count);
-    for (let i = 0; i < count; i++) words[i] = low[i] | (low[count + i] << 8);
+    for (let i = 0; i < count; i++) {
+      const word = low[i] | (low[count + i] << 8); // 0, -1, 1, -2...
+      words[i] = (word >>> 1) ^ -(word & 1);
+    }
     return { rows, words, steps: entry.steps ?? [] };
   }
 

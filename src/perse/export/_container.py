@@ -1,7 +1,8 @@
 """Arrays in few bytes: columns rounded to a stated step, split into byte planes, deflated.
 
 A rounding step says how wrong a number may be, whatever its largest neighbour is; what a column does not need of its
-16 bits is a plane of zeros, which deflate stores for nothing.
+16 bits is a plane of zeros, which deflate stores for nothing. The sign is the lowest bit, so that this holds for
+negative numbers too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from perse.errors import PerseError
 
-MAGIC = b"PERSEPG1"
+MAGIC = b"PERSEPG2"
 
 
 class Container:
@@ -46,7 +47,7 @@ class Container:
             step = np.maximum(np.broadcast_to(steps, size.shape), size / 32767)
             step = np.where(step > 0, step, 1.0).astype(np.float32)
             rounded = np.rint(flat / step).clip(-32767, 32767).astype(np.int16).T  # [columns, n]
-            words = np.ascontiguousarray(rounded).view(np.uint16)
+            words = np.ascontiguousarray((rounded << 1) ^ (rounded >> 15)).view(np.uint16)  # 0, -1, 1, -2...
             entry |= {"type": "i16", "steps": [float(s) for s in step]}
             block = (words & 255).astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
         self._append(name, entry, block)
