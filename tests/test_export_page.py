@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import functools
 import gzip
 import json
@@ -31,7 +30,7 @@ from perse.export._bases import drivers, fewer_columns
 from perse.export._container import MAGIC, Container
 from perse.export._page_between import reduced
 from perse.export._page_data import STEPS
-from perse.export._page_looks import LeftOutWarning, choices_of, reached, short_label
+from perse.export._page_looks import choices_of, reached, short_label
 from perse.export._page_points import shown
 from perse.head import arkit_to_motion, open_head
 from perse.training.interpolation import with_between
@@ -54,26 +53,50 @@ def unpacked(page: str) -> tuple[dict[str, Any], bytes]:
 
 
 @functools.cache
-def tuned_avatar() -> Avatar:
-    """The small avatar, with something to say between its looks of hair, hats and beards. Do not change it."""
-    avatar = copy.copy(small_avatar())
-    avatar.model = with_between(small_avatar().model, 12, 0)
+def rich_avatar() -> Avatar:
+    """The small avatar with something to say between its looks, and hair from another photo. Do not change it."""
+    small = small_avatar()
+    model = with_between(small.model, 12, 0).requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, module in avatar.model.field.between.items():
-            if name in ("hair", "hat", "beard"):
-                module.directions.normal_(std=0.5, generator=generator)
-                module.absence.normal_(std=0.5, generator=generator)
-                module.fade.fill_(-1.5)
-    avatar.model.requires_grad_(False)
+    for name in ("hair", "hat", "beard"):
+        module = model.field.between[name]
+        module.directions.normal_(std=0.5, generator=generator)
+        module.absence.normal_(std=0.5, generator=generator)
+        module.fade.fill_(-1.5)
+    for module in model.field.yields.values():
+        module.shift[0].sub_(4.0)  # hair under hats cannot be missed
+    avatar = Avatar(model, small.subjects, small.camera, small.betas, small.rest, encoder=small.encoder)
+    avatar.add(friends_hair(avatar, generator))
     return avatar
+
+
+def friends_hair(avatar: Avatar, generator: torch.Generator) -> PointAdapter:
+    """Hair that moves what is there, thins clothes, and brings points of its own."""
+    field, z = avatar.model.field, avatar.look(hair="long curly red").codes.z
+    hair, slot = field.layers["hair"], CATEGORIES.index("hair")
+    n, clothes = len(hair.points), len(field.layers["clothes"].points)
+    sizes = {"layer": n, "base": 300, "own": n // 2, "press": {"clothes": clothes}}
+    shape = AdapterShape("a friend's curls", "hair", "points", dim=z.shape[1], **sizes)
+    adapter = PointAdapter(shape, avatar.model.config.field).requires_grad_(False)
+    adapter.z.copy_(z[slot])
+    adapter.layer_shift.normal_(std=0.3, generator=generator)
+    adapter.base_index.copy_(torch.randperm(len(field.base.points), generator=generator)[:300])
+    adapter.base_shift.normal_(std=0.3, generator=generator)
+    adapter.press["clothes"].normal_(-2.0, generator=generator)
+    adapter.seat.copy_(torch.arange(n // 2) * 2)
+    for name, values in adapter.own.named_parameters():
+        values.copy_(getattr(hair, name)[::2][: n // 2])
+    adapter.own.points.mul_(1.1)
+    adapter.own.color.copy_(torch.tensor([-2.0, 2.0, -2.0]).expand(n // 2, 3))
+    adapter.own.opacity.fill_(2.0)
+    return adapter
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "small.html"
     options = PageOptions(title="Anna <b> & Co", wearing={"hat": None})
-    return write_page(tuned_avatar(), path, default_motion(), options)
+    return write_page(rich_avatar(), path, default_motion(), options)
 
 
 # --- the packed numbers
@@ -103,10 +126,10 @@ def test_numbers_are_no_further_off_than_their_step(values, step):
 
 @functools.cache
 def linear() -> tuple[LinearField, dict[str, list]]:
-    """The tuned avatar's arrays, and what a page can show of every category."""
-    field = linear_field(tuned_avatar())
-    plain = tuned_avatar().reference
-    return field, {c: reached(choices_of(tuned_avatar(), field, c, plain), field, c) for c in CATEGORIES}
+    """The rich avatar's arrays, and what a page can show of every category."""
+    field = linear_field(rich_avatar())
+    plain = rich_avatar().reference
+    return field, {c: reached(choices_of(rich_avatar(), field, c, plain), field, c) for c in CATEGORIES}
 
 
 def test_broken_numbers_do_not_reach_a_page():
@@ -196,7 +219,7 @@ def test_the_page_needs_nothing_and_escapes_what_it_is_given(page):
 
 def test_options_make_pages_smaller(tmp_path, page):
     """Fails when --quality, --points or --no-pose-detail do nothing."""
-    avatar, motion = tuned_avatar(), default_motion()
+    avatar, motion = rich_avatar(), default_motion()
     coarse = PageOptions(quality="small", points=300, thumbnails=False)
     small = write_page(avatar, tmp_path / "s.html", motion, coarse)
     plain = write_page(avatar, tmp_path / "p.html", motion, PageOptions(pose_detail=False))
@@ -220,17 +243,15 @@ def test_what_a_page_cannot_hold_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_look_from_another_photo_is_named_not_lost(tmp_path):
-    """Fails when a page silently lacks, or wrongly draws, what `perse transfer` taught."""
-    avatar = Avatar.load(small_avatar().save(tmp_path / "avatar"))
-    shape = AdapterShape("a friend's beret", "hat", "points", dim=avatar.model.latent.z_zero.numel())
-    avatar.add(PointAdapter(shape, avatar.model.config.field))
-    with pytest.warns(LeftOutWarning, match="a friend's beret"):
-        path = write_page(avatar, tmp_path / "a.html", default_motion(), PageOptions(thumbnails=False))
-    options = unpacked(path.read_text())[0]["looks"]["categories"]["hat"]["options"]
-    assert [o["label"] for o in options] == ["none", "blue knitted beanie", "black fedora"]
-    with pytest.raises(PerseError, match="another photo"):
-        write_page(avatar, path, default_motion(), PageOptions(wearing={"hat": "a friend's beret"}))
+def test_a_page_can_open_with_a_look_from_another_photo(tmp_path):
+    """Fails when a page lacks what `perse transfer` taught, or takes it for the learned look whose code it has."""
+    options = PageOptions(wearing={"hair": "a friend's curls"}, thumbnails=False)
+    header, _ = unpacked(
+        write_page(rich_avatar(), tmp_path / "a.html", default_motion(), options).read_text()
+    )
+    labels = [option["label"] for option in header["looks"]["categories"]["hair"]["options"]]
+    assert labels == ["as in the photo", "long curly red", "bald head", "a friend's curls"]
+    assert header["wears"] == {"hair": 3}
 
 
 def test_labels_are_what_differs():
@@ -272,7 +293,7 @@ def test_the_page_draws_what_python_draws(page):
         "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
         "--host-resolver-rules=MAP * ~NOTFOUND",
     ]  # fmt: skip
-    avatar = tuned_avatar()
+    avatar = rich_avatar()
     errors: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:
@@ -321,6 +342,14 @@ def test_the_page_draws_what_python_draws(page):
         frame = (between, expr[None], pose[None], avatar.camera.resized(SIZE, SIZE))
         added = (small_avatar().render(*frame) - avatar.render(*frame)).abs().mean() * 255
         assert float(added) > 2, "nothing is added between looks"
+        tab.evaluate("perse.wear('hair', 'as in the photo', 'a friend\\'s curls', 0.6)")
+        curls = avatar.mix(between, plain, 1.0, "hair")
+        curls = avatar.mix(curls, avatar.look(hair="a friend's curls"), 0.6, "hair")
+        assert gap(curls, expr, pose) < 1
+        assert gap(between, expr, pose) > 2, "the look from another photo changes nothing"
+        tab.evaluate("perse.wear('hat', 'none')")
+        curls = avatar.mix(curls, avatar.look(hat=None), 1.0, "hat")
+        assert gap(curls, expr, pose) < 1, "hair from another photo does not spring back without a hat"
 
         tab.evaluate("perse.face({})")
         slider = tab.locator("article[data-category=hair] input")
@@ -348,5 +377,5 @@ def test_every_category_has_the_options_the_avatar_has(page):
     categories = unpacked(page.read_text())[0]["looks"]["categories"]
     for category in CATEGORIES:
         kinds = [option["kind"] for option in categories[category]["options"]]
-        assert kinds.count("look") == len(small_avatar().learned(category))
+        assert kinds.count("look") == len(rich_avatar().learned(category))
         assert ("none" in kinds) == (category in ABSENTABLE)

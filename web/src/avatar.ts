@@ -14,6 +14,7 @@ export interface Header {
     categories: Record<string, { absentable: boolean; options: Option[] }>;
     actions: { category: string; byPresence: boolean }[];
     yields: { layer: string; other: string; low: number[]; high: number[]; cells: number[] }[];
+    transfers: { category: string; number: number; press: string[]; own: string | null }[];
   };
   /** Number of the option that every category begins with, where it is not the first. */
   wears: Record<string, number>;
@@ -41,6 +42,10 @@ interface Layer {
   weights: Float32Array;
   directions: Float32Array | null;
   between: Between | null;
+  /** The look from another photo whose own points these are. */
+  transfer: Transfer | null;
+  /** Shift of the opacity logit and offset by which these points gave way to other categories, column by column. */
+  given: Float32Array;
 }
 
 interface Action {
@@ -60,6 +65,21 @@ interface Yield {
   cells: number[];
   shift: Float32Array;
   directions: Float32Array;
+}
+
+/** What a look from another photo changes, times its weight (perse.avatar.adapters.PointAdapter). */
+interface Transfer {
+  category: string;
+  /** Among those of its category. */
+  number: number;
+  /** Points of the layer that make room as its own points are to. */
+  seat: Uint32Array;
+  layer: Float32Array;
+  index: Uint32Array;
+  base: Float32Array;
+  /** Shifts of other layers' opacity logits. */
+  press: Record<string, Float32Array | undefined>;
+  own: string | null;
 }
 
 /** What the renderer reads of every point, four numbers each, in rows of TEXTURE_WIDTH points. */
@@ -84,10 +104,19 @@ export class Avatar {
   private readonly layers: Layer[];
   private readonly actions: Action[];
   private readonly yields: Yield[];
+  private readonly transfers: Transfer[];
   private worn: Outfit = {};
 
   constructor(readonly container: Container<Header>) {
     const header = (this.header = container.header);
+    this.transfers = header.looks.transfers.map((transfer, k) => ({
+      ...transfer,
+      seat: container.indices(`transfer.${k}.seat`),
+      layer: container.columns(`transfer.${k}.layer`),
+      index: container.indices(`transfer.${k}.index`),
+      base: container.columns(`transfer.${k}.base`),
+      press: Object.fromEntries(transfer.press.map((name) => [name, container.columns(`transfer.${k}.press.${name}`)])),
+    }));
     let start = 0;
     this.layers = header.layers.map(({ name, count, between }) => {
       const layer: Layer = {
@@ -99,6 +128,8 @@ export class Avatar {
         weights: container.columns(`${name}.weights`),
         directions: container.has(`${name}.directions`) ? container.columns(`${name}.directions`) : null,
         between: between ? new Between(container, name, between) : null,
+        transfer: this.transfers.find(({ own }) => own === name) ?? null,
+        given: new Float32Array(4 * count),
       };
       start += count;
       return layer;
@@ -127,10 +158,16 @@ export class Avatar {
       const before = this.worn[category] as Worn | undefined;
       if (!before || !same(before, worn)) changed.add(category);
     }
-    const stale = new Set(this.layers.filter((layer) => changed.has(layer.name)).map((layer) => layer.name));
+    const stale = new Set(changed);
     if (!("base" in this.worn) || this.actions.some((a) => changed.has(a.category))) stale.add("base");
     for (const pair of this.yields) if (changed.has(pair.other)) stale.add(pair.layer);
-    this.worn = { ...outfit, base: { coefficients: [], code: [], presence: 1 } };
+    for (const { category, index, press, own } of this.transfers) {
+      if (own !== null && stale.has(category)) stale.add(own);
+      if (!changed.has(category)) continue;
+      if (index.length) stale.add("base");
+      for (const name of Object.keys(press)) stale.add(name);
+    }
+    this.worn = { ...outfit, base: { coefficients: [], code: [], transfers: [], presence: 1 } };
     let first = Infinity;
     let end = 0;
     for (const layer of this.layers) {
@@ -145,8 +182,9 @@ export class Avatar {
   private evaluate(layer: Layer): void {
     const { count, start, between } = layer;
     const { means, quats, scales, colors, weights } = this.tables;
-    const worn = this.worn[layer.name];
-    if (worn.presence <= 0) {
+    const worn = this.worn[layer.transfer?.category ?? layer.name];
+    const weight = layer.transfer ? worn.transfers[layer.transfer.number] : 1;
+    if (worn.presence * weight <= 0) {
       for (let i = start; i < start + count; i++) scales[4 * i + 3] = 0;
       return;
     }
@@ -155,9 +193,12 @@ export class Avatar {
     values.set(layer.weights, WEIGHTS * count);
     if (layer.directions) along(values, layer.directions, worn.coefficients, VALUES * count);
     if (between) along(values, between.directions, between.coefficients(worn), VALUES * count);
-    const shown = between ? between.shown(worn.presence) : worn.presence;
+    const shown = weight * (between ? between.shown(worn.presence) : worn.presence);
     if (layer.name === "base") for (const action of this.actions) this.act(values, count, action);
+    layer.given.fill(0);
     for (const pair of this.yields) if (pair.layer === layer.name) this.giveWay(values, layer, pair);
+    for (const transfer of this.transfers) this.transferred(values, layer, transfer);
+    if (layer.transfer) this.follow(values, layer, layer.transfer);
     for (let i = 0; i < count; i++) {
       const to = 4 * (start + i);
       const qw = values[4 * count + i];
@@ -218,6 +259,31 @@ export class Avatar {
       }
       values[i] += presence * asked[0];
       for (let c = 0; c < 3; c++) values[(OFFSET + c) * count + i] += presence * asked[1 + c];
+      for (let c = 0; c < 4; c++) layer.given[c * count + i] += presence * asked[c];
+    }
+  }
+
+  /** A look from another photo changes its category's layer, points of the head, and what makes room for it. */
+  private transferred(values: Float32Array, { name, count }: Layer, transfer: Transfer): void {
+    const { presence, transfers } = this.worn[transfer.category];
+    const weight = transfers[transfer.number];
+    if (presence <= 0 || weight <= 0) return;
+    const press = transfer.press[name];
+    if (press) along(values, press, [weight], count);
+    if (name === transfer.category) along(values, transfer.layer, [weight], transfer.layer.length);
+    if (name !== "base") return;
+    const n = transfer.index.length;
+    for (let c = 0; c < VALUES; c++)
+      for (let i = 0; i < n; i++) values[c * count + transfer.index[i]] += weight * transfer.base[c * n + i];
+  }
+
+  /** Its own points give way as the layer's points near them do. */
+  private follow(values: Float32Array, { count }: Layer, { category, layer, seat }: Transfer): void {
+    const near = this.layers.find(({ name }) => name === category);
+    if (!near || !layer.length) return;
+    for (let i = 0; i < count; i++) {
+      values[i] += Math.min(0, near.given[seat[i]]);
+      for (let c = 0; c < 3; c++) values[(OFFSET + c) * count + i] += near.given[(1 + c) * near.count + seat[i]];
     }
   }
 }
@@ -233,5 +299,6 @@ function along(values: Float32Array, directions: Float32Array, coefficients: rea
 
 function same(a: Worn, b: Worn): boolean {
   const alike = (x: readonly number[], y: readonly number[]): boolean => x.every((value, k) => value === y[k]);
-  return a.presence === b.presence && alike(a.coefficients, b.coefficients) && alike(a.code, b.code);
+  return a.presence === b.presence && alike(a.coefficients, b.coefficients) && alike(a.code, b.code) &&
+    alike(a.transfers, b.transfers);
 }

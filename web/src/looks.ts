@@ -5,6 +5,8 @@ export interface Worn {
   readonly coefficients: readonly number[];
   /** Of length one at every learned look, shorter between two; empty where nothing is added between looks. */
   readonly code: readonly number[];
+  /** How much of each look that was learned from another photo. */
+  readonly transfers: readonly number[];
   /** 1: the part is there, 0: it is not; in between while it fades. */
   readonly presence: number;
 }
@@ -24,5 +26,10 @@ export function mix(a: Worn, b: Worn, weight: number): Worn {
     here = 1 - there;
   }
   const blend = (x: readonly number[], y: readonly number[]): number[] => x.map((value, k) => here * value + there * y[k]);
-  return { coefficients: blend(a.coefficients, b.coefficients), code: blend(a.code, b.code), presence };
+  return {
+    coefficients: blend(a.coefficients, b.coefficients),
+    code: blend(a.code, b.code),
+    transfers: blend(a.transfers, b.transfers),
+    presence,
+  };
 }

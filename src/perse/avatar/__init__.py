@@ -20,6 +20,7 @@ from perse.avatar.linear import (
     LinearField,
     LinearLayer,
     LinearLook,
+    LinearTransfer,
     LinearYield,
     linear_field,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "LinearField",
     "LinearLayer",
     "LinearLook",
+    "LinearTransfer",
     "LinearYield",
     "Look",
     "LowRankAdapter",

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from perse.avatar.adapters import PointAdapter
 from perse.avatar.codes import Codes
 from perse.avatar.fields import Between
 from perse.avatar.fields._between import CLOSED
 from perse.avatar.fields.basis import SEPARATOR, BasisField, PointLayer, sample_grid
+from perse.avatar.start import WEIGHTS
 from perse.dataset import ABSENTABLE
 from perse.errors import PerseError
 from perse.head import Binding
@@ -34,6 +36,8 @@ class LinearLook:
     code: Tensor
     """[d] of length one at every learned look, and shorter between two; [0] where nothing is added between looks."""
     presence: float
+    transfers: Tensor
+    """[T] how much of each look from another photo."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +136,37 @@ class LinearYield:
 
 
 @dataclass(frozen=True)
+class LinearTransfer:
+    """A look learned from another photo: what it adds where it is worn, times its weight (`PointAdapter`)."""
+
+    name: str
+    category: str
+    layer: Tensor
+    """[n, 19] added to its category's layer, after other categories acted on it; n is 0 where there is none."""
+    index: Tensor
+    """[m] int64 base points and..."""
+    base: Tensor
+    """[m, 19] ...what is added to them."""
+    press: dict[str, Tensor]
+    """[n] added to the opacity logits of other layers."""
+    seat: Tensor
+    """[k] int64 the points of its category's layer whose giving way its own points share."""
+
+    @property
+    def own(self) -> str:
+        """The layer of its own points, whose opacity is multiplied by the weight."""
+        return f"{self.category}: {self.name}"
+
+
+@dataclass(frozen=True)
 class LinearField:
     """All of a basis field."""
 
     layers: tuple[LinearLayer, ...]
-    """The base first."""
+    """The base first, points that looks from other photos brought last."""
     actions: tuple[LinearAction, ...]
     yields: tuple[LinearYield, ...]
+    transfers: tuple[LinearTransfer, ...]
     maps: dict[str, Tensor]
     """[K, d] coefficients out of a category's code, of every category that changes anything."""
     norms: dict[str, tuple[Tensor, Tensor]]
@@ -156,7 +184,9 @@ class LinearField:
         if category in self.norms:
             gain, bias = self.norms[category]
             code = (z - bias) / gain * len(z) ** -0.5
-        return LinearLook(k, code, float(codes.presence[slot]))
+        names = [transfer.name for transfer in self.transfers if transfer.category == category]
+        weights = [float(codes.worn[name].weight) if name in codes.worn else 0.0 for name in names]
+        return LinearLook(k, code, float(codes.presence[slot]), torch.tensor(weights))
 
 
 @torch.no_grad()
@@ -172,6 +202,8 @@ def linear_field(avatar: Avatar) -> LinearField:
             "this avatar has the paper's mlp field, whose looks are networks and cannot be blended outside of PERSE; "
             "export looks one by one (--format ply), or train with the basis field"
         )
+    adapters = [a for a in avatar.model.adapters.values() if isinstance(a, PointAdapter)]
+    transfers = [_transfer(adapter) for adapter in adapters]
     steps, grid_steps = field.steps, field.yield_steps[:, None, None, None]
     return LinearField(
         layers=(
@@ -180,6 +212,7 @@ def linear_field(avatar: Avatar) -> LinearField:
                 _layer(field, name, layer, layer.directions * steps, _between(field, name))
                 for name, layer in field.layers.items()
             ),
+            *(_own_layer(t.own, a.own) for t, a in zip(transfers, adapters) if a.shape.own),
         ),
         actions=tuple(
             LinearAction(
@@ -199,6 +232,7 @@ def linear_field(avatar: Avatar) -> LinearField:
             for pair, module in field.yields.items()
             for layer, other in [pair.split(SEPARATOR)]
         ),
+        transfers=tuple(transfers),
         maps={name: linear.weight.cpu() for name, linear in field.coefficients.items()},
         norms={name: (module.gain.cpu(), module.bias.cpu()) for name, module in field.between.items()},
         slots=field.slots,
@@ -212,16 +246,25 @@ def _layer(
     directions: Tensor | None = None,
     between: LinearBetween | None = None,
 ) -> LinearLayer:
-    n = len(layer.points)
-    code = layer.pose_code if layer.pose_code is not None else layer.points.new_zeros(n, 0)
     own = layer.own_values()
-    E, P, W = field.binding(layer, own)
+    return _as_linear(name, layer, own, field.binding(layer, own), directions, between)
+
+
+def _as_linear(
+    name: str,
+    layer: PointLayer,
+    own: Tensor,
+    binding: Binding,
+    directions: Tensor | None = None,
+    between: LinearBetween | None = None,
+) -> LinearLayer:
+    code = layer.pose_code if layer.pose_code is not None else layer.points.new_zeros(len(own), 0)
     return LinearLayer(
         name=name,
         points=layer.points.cpu(),
         own=own.cpu(),
         directions=own.new_zeros(0, *own.shape).cpu() if directions is None else directions.cpu(),
-        binding=Binding(E.cpu(), P.cpu(), W.cpu()),
+        binding=Binding(*(part.cpu() for part in binding)),
         pose_code=code.cpu(),
         between=between,
     )
@@ -238,4 +281,22 @@ def _between(field: BasisField, name: str) -> LinearBetween | None:
         mix=module.coefficients.weight.cpu(),
         directions=directions.cpu(),
         fade=float(module.fade),
+    )
+
+
+def _own_layer(name: str, own: PointLayer) -> LinearLayer:
+    return _as_linear(name, own, own.own_values(), Binding(own.E, own.P, own.W))
+
+
+def _transfer(adapter: PointAdapter) -> LinearTransfer:
+    steps = adapter.steps.clone()
+    steps[WEIGHTS] = 0  # an adapter leaves skinning weights as they are
+    return LinearTransfer(
+        name=adapter.shape.name,
+        category=adapter.shape.category,
+        layer=(adapter.layer_shift * steps).cpu(),
+        index=adapter.base_index.cpu(),
+        base=(adapter.base_shift * steps).cpu(),
+        press={name: shift.cpu() for name, shift in adapter.press.items()},
+        seat=adapter.seat.cpu(),
     )

@@ -18,7 +18,7 @@ from perse.errors import PerseError
 from perse.export._bases import drivers, fewer_columns
 from perse.export._container import Container
 from perse.export._page_between import reduced
-from perse.export._page_looks import Choice, check_transferred, choices_of, number_worn, reached
+from perse.export._page_looks import Choice, choices_of, number_worn, reached
 from perse.export._page_options import PageOptions
 from perse.export._page_points import shown
 from perse.head import Head, arkit_names, arkit_to_motion
@@ -56,7 +56,6 @@ def page_data(
     steps = STEPS * coarse
     box = Container()
     worn = avatar.look(**options.wearing)
-    check_transferred(avatar, worn)
     choices = {category: choices_of(avatar, field, category, worn) for category in CATEGORIES}
     wears = {category: number_worn(choices[category], field, worn, category) for category in options.wearing}
     progress("choosing points")
@@ -77,6 +76,7 @@ def page_data(
             },
             "actions": _add_actions(box, field, turns, steps),
             "yields": _add_yields(box, field, turns, steps[YIELD_STEPS]),
+            "transfers": _add_transfers(box, field, steps),
         },
         "wears": wears,
         "face": _face(avatar.head),
@@ -128,6 +128,7 @@ def _looks(
                 "presence": presence,
                 "coefficients": coefficients.tolist(),
                 "code": code,
+                "transfers": choice.worn.transfers.tolist(),
             }
         )
     return {"absentable": category in ABSENTABLE, "options": found}
@@ -185,6 +186,29 @@ def _add_yields(
                 "low": y.low.tolist(),
                 "high": y.high.tolist(),
                 "cells": list(y.shift.shape[:0:-1]),
+            }
+        )
+    return found
+
+
+def _add_transfers(box: Container, field: LinearField, steps: np.ndarray) -> list[dict[str, Any]]:
+    """What looks from other photos change."""
+    found: list[dict[str, Any]] = []
+    layers = {layer.name for layer in field.layers}
+    for number, transfer in enumerate(field.transfers):
+        name = f"transfer.{number}"
+        box.add(f"{name}.layer", transfer.layer.numpy(), steps)
+        box.add_indices(f"{name}.index", transfer.index.numpy())
+        box.add(f"{name}.base", transfer.base.numpy(), steps)
+        box.add_indices(f"{name}.seat", transfer.seat.numpy())
+        for layer, shift in transfer.press.items():
+            box.add(f"{name}.press.{layer}", shift.numpy(), steps[0])
+        found.append(
+            {
+                "category": transfer.category,
+                "number": sum(other["category"] == transfer.category for other in found),
+                "press": list(transfer.press),
+                "own": transfer.own if transfer.own in layers else None,
             }
         )
     return found

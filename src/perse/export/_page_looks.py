@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from perse.avatar import Avatar, LinearField, LinearLook, Look
 from perse.dataset import ABSENTABLE
-from perse.errors import PerseError
 
 WEIGHTS = (0.25, 0.5, 0.75)
 MOST_PAIRS = 100
 """Pairs of a category's looks that stand for all of them."""
-
-
-class LeftOutWarning(UserWarning):
-    """Looks that a page cannot show."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +24,6 @@ class Choice:
     look: Look
     """The reference wearing it."""
     kind: Literal["photo", "none", "look"] = "look"
-
-
-def check_transferred(avatar: Avatar, worn: Look) -> None:
-    """Looks from other photos are changes beside the field that a page does not know."""
-    if worn.codes.worn:
-        raise PerseError(
-            f"a page cannot show {next(iter(worn.codes.worn))!r}, which was learned from another photo; "
-            "--format ply and the others can"
-        )
-    if avatar.transferred:
-        names = ", ".join(avatar.transferred)
-        warnings.warn(
-            f"looks learned from other photos are not in the page: {names}", LeftOutWarning, stacklevel=4
-        )
 
 
 def choices_of(avatar: Avatar, field: LinearField, category: str, worn: Look) -> list[Choice]:
@@ -62,8 +42,8 @@ def choices_of(avatar: Avatar, field: LinearField, category: str, worn: Look) ->
             found = [replace(photo, label="none", kind="none")]
         else:
             found.append(choice("none", avatar.look(**{category: None}), "none"))
-    prompts = [prompt for prompt in avatar.learned(category) if prompt not in avatar.transferred]
-    labels = [short_label(prompt, category) for prompt in prompts]
+    prompts = avatar.learned(category)
+    labels = [prompt if prompt in avatar.transferred else short_label(prompt, category) for prompt in prompts]
     for prompt, label in zip(prompts, labels):
         clear = labels.count(label) == 1 and label not in ("none", photo.label)
         found.append(choice(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
@@ -76,12 +56,12 @@ def choices_of(avatar: Avatar, field: LinearField, category: str, worn: Look) ->
 def number_worn(choices: Sequence[Choice], field: LinearField, worn: Look, category: str) -> int:
     """Which choice a look wears."""
     slot = field.slots.index(category)
+    transferred = {name for name, how in worn.codes.worn.items() if how.slot == slot}
 
     def same(choice: Choice) -> bool:
         codes = choice.look.codes
-        return bool(
-            (codes.z[slot] == worn.codes.z[slot]).all() and codes.presence[slot] == worn.codes.presence[slot]
-        )
+        pairs = ((codes.z, worn.codes.z), (codes.presence, worn.codes.presence))
+        return all(a[slot].equal(b[slot]) for a, b in pairs) and set(codes.worn) == transferred
 
     return next(number for number, choice in enumerate(choices) if same(choice))
 

@@ -22,19 +22,23 @@ def shown(field: LinearField, looks: Mapping[str, Sequence[LinearLook]], limit: 
     Args:
         looks: all that can be worn, by category.
     """
-    keep, weights = [], []
+    keep, weights = {}, {}
     for layer in field.layers:
         most, area = _most(layer, field, looks)
-        keep.append((most + BOLDEST).sigmoid() > FAINTEST)
-        weights.append(most.sigmoid() * area)
+        keep[layer.name] = (most + BOLDEST).sigmoid() > FAINTEST
+        weights[layer.name] = most.sigmoid() * area
+    for transfer in field.transfers:
+        if len(transfer.layer):  # its own points ask these for room
+            keep[transfer.category][transfer.seat] = True
+            weights[transfer.category][transfer.seat] = torch.inf
     if limit is not None:
         if limit < 100:
             raise PerseError(f"--points {limit}: a page needs at least 100 Gaussians")
-        all_weights = torch.cat([w.masked_fill(~k, 0) for w, k in zip(weights, keep)])
-        if int(torch.cat(keep).sum()) > limit:
+        all_weights = torch.cat([weight.masked_fill(~keep[name], 0) for name, weight in weights.items()])
+        if int((all_weights > 0).sum()) > limit:
             least = all_weights.topk(limit).values[-1]
-            keep = [k & (w >= least) for k, w in zip(keep, weights)]
-    return _select(field, {layer.name: k for layer, k in zip(field.layers, keep)})
+            keep = {name: k & (weights[name] >= least) for name, k in keep.items()}
+    return _select(field, keep)
 
 
 def _most(
@@ -45,13 +49,21 @@ def _most(
     area = torch.zeros_like(most)
     raises = [_raise(y, looks[y.other]) for y in field.yields if y.layer == layer.name]
     none = torch.zeros(0)
-    for look in looks.get(layer.name, [LinearLook(none, none, 1.0)]):  # the base wears nothing
+    always = [LinearLook(none, none, 1.0, none)]  # the base, and points of one look
+    own = [transfer for transfer in field.transfers if transfer.category == layer.name]
+    for look in looks.get(layer.name, always):
         if look.presence > 0:
             values = layer.values(look)
             places = layer.points + values[:, OFFSET]
-            logit = values[:, 0] + sum(y.at(places, none)[:, 0] for y in raises)
-            most = torch.maximum(most, logit)
+            lifted = sum(y.at(places, none)[:, 0] for y in raises)
+            for weight, transfer in zip(look.transfers, own):
+                if len(transfer.layer):
+                    values = values + weight * transfer.layer
+            most = torch.maximum(most, values[:, 0] + lifted)
             area = torch.maximum(area, values[:, SCALE].topk(2, dim=1).values.sum(1).exp())
+    for transfer in field.transfers:
+        if layer.name in transfer.press:
+            most = most + transfer.press[layer.name].clamp_min(0)
     if layer.name == "base":
         for action in field.actions:
             raised = [
@@ -59,6 +71,8 @@ def _most(
                 for look in looks[action.category]
             ]
             most = most.index_add(0, action.index, torch.stack(raised).amax(0).clamp_min(0))
+        for transfer in field.transfers:
+            most = most.index_add(0, transfer.index, transfer.base[:, 0].clamp_min(0))
     return most, area
 
 
@@ -87,12 +101,26 @@ def _select(field: LinearField, keep: Mapping[str, Tensor]) -> LinearField:
                 between=between,
             )
         )
-    position = keep["base"].long().cumsum(0) - 1
+    position = {name: k.long().cumsum(0) - 1 for name, k in keep.items()}
     actions = []
     for action in field.actions:
         k = keep["base"][action.index]
-        index = position[action.index[k]]
+        index = position["base"][action.index[k]]
         actions.append(
             replace(action, index=index, shift=action.shift[k], directions=action.directions[:, k])
         )
-    return replace(field, layers=tuple(layers), actions=tuple(actions))
+    transfers = []
+    for transfer in field.transfers:
+        k, category = keep["base"][transfer.index], transfer.category
+        moved = replace(
+            transfer,
+            index=position["base"][transfer.index[k]],
+            base=transfer.base[k],
+            press={name: shift[keep[name]] for name, shift in transfer.press.items()},
+        )
+        if len(transfer.layer):
+            moved = replace(moved, layer=transfer.layer[keep[category]])
+            if len(transfer.seat):
+                moved = replace(moved, seat=position[category][transfer.seat[keep[transfer.own]]])
+        transfers.append(moved)
+    return replace(field, layers=tuple(layers), actions=tuple(actions), transfers=tuple(transfers))
