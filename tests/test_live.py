@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -255,6 +258,31 @@ def edit_json(path, **changes) -> None:
 def swap_for_link(path) -> None:
     path.rename(path.parent.parent / "elsewhere")
     path.symlink_to(path.parent.parent / "elsewhere")
+
+
+STARTED = """
+import os, sys
+from perse.commands import _leave_cores
+_leave_cores()
+import torch
+from perse.splat import Camera, Gaussians, rasterize
+one = Gaussians(torch.zeros(1, 3), torch.eye(4)[:1], torch.ones(1, 3) * 0.1, torch.ones(1), torch.ones(1, 3))
+K = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]])
+viewmat = torch.eye(4)
+viewmat[2, 3] = 2
+assert rasterize(one, Camera(viewmat, K, 32, 32), torch.zeros(3))[1].max() > 0.5
+assert torch.get_num_threads() <= max(1, os.cpu_count() // 2)
+print([name for name in ("sympy", "pandas", "matplotlib") if name in sys.modules], "OPENBLAS_NUM_THREADS" in os.environ)
+"""
+
+
+def test_the_viewer_starts_lightly_and_leaves_cores_to_the_browser() -> None:
+    """Fails when seconds are spent on imports that nothing needs, every core is taken, or builds inherit the limit."""
+    told = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", STARTED], env=told, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[] False"
 
 
 def test_a_port_in_use_is_no_obstacle(stage: AvatarStage) -> None:

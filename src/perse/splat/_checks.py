@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from perse.errors import PerseError
@@ -25,8 +26,8 @@ def point_dims(name: str) -> int:
 def batch_of(leads: Mapping[str, torch.Size]) -> torch.Size:
     """What the leading dimensions of all inputs broadcast to."""
     try:
-        return torch.broadcast_shapes(*leads.values())
-    except RuntimeError:
+        return torch.Size(np.broadcast_shapes(*leads.values()))  # torch's first imports sympy: a second
+    except ValueError:
         shapes = ", ".join(f"{name} {list(lead)}" for name, lead in leads.items() if lead)
         raise ValueError(f"the leading dimensions do not broadcast: {shapes}") from None
 

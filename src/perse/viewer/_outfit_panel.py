@@ -21,7 +21,7 @@ class OutfitPanel:
     def __init__(self, viewer: LiveViewer, gui: viser.GuiApi) -> None:
         self._viewer = viewer
         with gui.add_folder("outfits"):
-            self.name = gui.add_text("name", "")
+            self.name: Any = gui.add_text("name", "")
             keep = gui.add_button("Keep what is worn")
             self.list: Any = gui.add_dropdown("kept", (NOTHING,), initial_value=NOTHING)
             acts: Any = gui.add_button_group("", ("Put on", "Forget"))

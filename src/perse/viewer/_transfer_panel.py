@@ -46,7 +46,7 @@ class TransferPanel(JobPanel):
             blank = np.full((ROWS, ROWS, 3), 255, np.uint8)
             self._picture = gui.add_image(blank, format="jpeg", visible=False)
             self.category = gui.add_dropdown("take its", CATEGORIES, initial_value="hair")
-            self.name = gui.add_text("call it", "", hint="its name in the list; may be left empty")
+            self.name: Any = gui.add_text("call it", "", hint="its name in the list; may be left empty")
             self.words = Words(gui, missing or "")
             self._add_buttons(gui, "Learn this look")
             self.button.disabled = bool(missing)
