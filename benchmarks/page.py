@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ import numpy as np
 from perse.avatar import Avatar, Look
 from perse.dataset import CATEGORIES, default_motion
 from perse.export import PageOptions, write_page
-from perse.export._page_looks import WEIGHTS, short_label
+from perse.export._page_looks import WEIGHTS, labels_of
 from perse.head import arkit_to_motion
 
 ARGUMENTS = [
@@ -59,7 +60,7 @@ class Comparison:
         self.expr, self.pose = (avatar.rest[0] + expr)[None], (avatar.rest[1] + pose)[None]
 
     def pair(
-        self, look: Look, category: str, labels: list[str], weight: float
+        self, look: Look, category: str, labels: Sequence[str], weight: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """A look as the page draws the blend of two labels and as Python draws it, [H, W, 3] in grey levels."""
         self.tab.evaluate("([c, a, b, w]) => perse.wear(c, a, b, w)", [category, *labels, weight])
@@ -72,22 +73,22 @@ class Comparison:
         """Mean differences of the first looks, as they are and half way from the photo."""
         avatar, found = self.avatar, []
         first = self.tab.evaluate("perse.categories()")[category][0]
-        for prompt in avatar.learned(category)[:count]:
+        for prompt, label in list(labels_of(avatar, category).items())[:count]:
             for weight in (0.5, 1.0):
                 look = avatar.mix(avatar.reference, avatar.look(**{category: prompt}), weight, category)
-                shown, truth = self.pair(look, category, [first, short_label(prompt, category)], weight)
+                shown, truth = self.pair(look, category, [first, label], weight)
                 found.append(float(np.abs(shown - truth).mean()))
         return found
 
-    def blends(self, category: str, prompts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Pictures on the way from each prompt to the next."""
+    def blends(self, category: str) -> list[float]:
+        """Mean differences on the way from each look to the next."""
         avatar, found = self.avatar, []
-        for pair in itertools.pairwise(prompts):
-            ends = [avatar.look(**{category: prompt}) for prompt in pair]
-            labels = [short_label(prompt, category) for prompt in pair]
+        for pair in itertools.pairwise(labels_of(avatar, category).items()):
+            (a, b), labels = zip(*pair)
+            ends = [avatar.look(**{category: prompt}) for prompt in (a, b)]
             for weight in WEIGHTS:
-                look = avatar.mix(*ends, weight, category)
-                found.append(self.pair(look, category, labels, weight))
+                shown, truth = self.pair(avatar.mix(*ends, weight, category), category, labels, weight)
+                found.append(float(np.abs(shown - truth).mean()))
         return found
 
 
@@ -141,8 +142,7 @@ def main() -> None:
             compared, gaps = Comparison(tab, avatar), {"looks": [], "between": []}
             for category in options.categories:
                 gaps["looks"] += compared.looks(category, options.looks)
-                pairs = compared.blends(category, list(avatar.learned(category)))
-                gaps["between"] += [np.abs(shown - truth).mean() for shown, truth in pairs]
+                gaps["between"] += compared.blends(category)
             told = "; ".join(
                 f"{kind} ({len(found)}): mean difference {np.mean(found):.3f}, at most {np.max(found):.3f}"
                 for kind, found in gaps.items()

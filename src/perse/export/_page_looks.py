@@ -10,6 +10,7 @@ from typing import Literal
 from perse.avatar import Avatar, LinearField, LinearLook, Look
 from perse.dataset import ABSENTABLE
 
+PHOTO, NONE = "as in the photo", "none"
 WEIGHTS = (0.25, 0.5, 0.75)
 MOST_PAIRS = 100
 """Pairs of a category's looks that stand for all of them."""
@@ -35,18 +36,15 @@ def choices_of(avatar: Avatar, field: LinearField, category: str, worn: Look) ->
     def choice(label: str, look: Look, kind: Literal["photo", "none", "look"]) -> Choice:
         return Choice(label, field.look(look.codes.to("cpu"), category), look, kind)
 
-    photo = choice("as in the photo", avatar.reference, "photo")
+    photo = choice(PHOTO, avatar.reference, "photo")
     found = [photo]
     if category in ABSENTABLE:
         if photo.worn.presence == 0:
-            found = [replace(photo, label="none", kind="none")]
+            found = [replace(photo, label=NONE, kind="none")]
         else:
-            found.append(choice("none", avatar.look(**{category: None}), "none"))
-    prompts = avatar.learned(category)
-    labels = [prompt if prompt in avatar.transferred else short_label(prompt, category) for prompt in prompts]
-    for prompt, label in zip(prompts, labels):
-        clear = labels.count(label) == 1 and label not in ("none", photo.label)
-        found.append(choice(label if clear else prompt, avatar.look(**{category: prompt}), "look"))
+            found.append(choice(NONE, avatar.look(**{category: None}), "none"))
+    for prompt, label in labels_of(avatar, category).items():
+        found.append(choice(label, avatar.look(**{category: prompt}), "look"))
     if category in worn.from_words:
         prompt = str(worn.attributes[category])
         found.append(choice(short_label(prompt, category), avatar.look(**{category: prompt}), "look"))
@@ -73,6 +71,16 @@ def reached(choices: Sequence[Choice], field: LinearField, category: str) -> lis
     some = pairs[:: -(-len(pairs) // MOST_PAIRS)] if pairs else []
     blends = [field.look(a.mix(b, weight, slot), category) for a, b in some for weight in WEIGHTS]
     return [*(choice.worn for choice in choices), *blends]
+
+
+def labels_of(avatar: Avatar, category: str) -> dict[str, str]:
+    """What looks of a category are called, by prompt: shortly where that is clear, those from other photos by name."""
+    short = {
+        prompt: prompt if prompt in avatar.transferred else short_label(prompt, category)
+        for prompt in avatar.learned(category)
+    }
+    taken = [PHOTO, NONE, *short.values()]
+    return {prompt: label if taken.count(label) == 1 else prompt for prompt, label in short.items()}
 
 
 def short_label(prompt: str, category: str) -> str:

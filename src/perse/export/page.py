@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perse._files import write_atomic
 from perse.avatar import Avatar
-from perse.dataset import Motion
+from perse.dataset import CATEGORIES, Motion
 from perse.export._page_data import page_data
 from perse.export._page_options import PageOptions
 
@@ -35,7 +35,7 @@ def write_page(
         PerseError: the avatar has no basis field, or an MLP_pose too large for a page.
     """
     packed = page_data(avatar, motion, options, progress)
-    count = len(avatar.subjects) - 1
+    count = sum(len(avatar.learned(category)) for category in CATEGORIES)
     subtitle = f"{count} looks to blend. Drag to turn." if count > 1 else "Drag to turn."
     return write_filled(Path(path), packed, options.title, subtitle)
 
