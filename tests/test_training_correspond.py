@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
+from perse.avatar.start import OFFSET, OPACITY, SCALE
 from perse.dataset import LABEL_CODE, SubjectPoints
+from perse.training._between_start import Way, _beyond, _weights_of
 from perse.training._correspond import Strands, correspond, pair_up
 from perse.training._yields import Grid
 
@@ -89,6 +93,58 @@ def test_clouds_without_strands_use_all_of_both() -> None:
     assert len(np.unique(placed[1].source)) > 0.9 * len(placed[1].source)
     distance = np.linalg.norm(placed[0].means - placed[1].means, axis=1)
     assert np.median(distance) < 0.03
+
+
+def test_points_stay_where_two_garments_lie_on_the_same_shoulders() -> None:
+    """A blend of a striped and a plain sweater must change colour in place: its points move by about their gap, except
+    those that a collar needs, which only one of them has."""
+    rng = np.random.default_rng(0)
+    flat = rng.uniform(-0.2, 0.2, (12000, 2))
+    shoulders = np.stack([flat[:, 0], -(flat[:, 0] ** 2), flat[:, 1]], 1)
+    collar = np.stack(
+        [0.06 * np.cos(a := rng.uniform(0, 6.28, 1500)), rng.uniform(0.0, 0.05, 1500), 0.06 * np.sin(a)], 1
+    )
+    sweaters = [shoulders[:6000], np.concatenate([shoulders[6000:], collar])]
+    base = hair(0.1, strands=650)
+    base.strands[:] = torch.nan
+    looks = [
+        SubjectPoints(**{**vars(base[: len(means)]), "means": torch.from_numpy(means).float()})
+        for means in sweaters
+    ]
+    placed, _ = correspond(looks, 1500, 0)
+    first, second = (look.means for look in placed)
+    moved = np.linalg.norm(first - second, axis=1)
+    gap = np.median(cKDTree(first).query(first, 2)[0][:, 1])
+    assert np.median(moved) < 1.5 * gap
+    assert np.quantile(moved, 0.75) < 3 * gap
+    assert ((np.hypot(second[:, 0], second[:, 2]) < 0.065) & (second[:, 1] > 0.01)).sum() > 50
+
+
+def test_a_point_across_a_parting_is_hidden_on_the_way_not_flung() -> None:
+    """Half way between two looks a point may find its strand on the other side of the head."""
+    linear, shown = torch.zeros(3, 19), torch.zeros(3, 19)
+    linear[:, OPACITY] = 2.0
+    shown[:, OPACITY] = 3.0
+    shown[0, OFFSET] = torch.tensor([0.03, 0.0, 0.0])
+    shown[1, OFFSET] = torch.tensor([0.12, 0.0, 0.0])
+    shown[1, SCALE] = 1.0
+    drawn = linear + _beyond(shown, linear)
+    assert torch.equal(drawn[[0, 2]], shown[[0, 2]])
+    assert float(drawn[1, OPACITY]) < -2
+    assert torch.equal(drawn[1, OFFSET], linear[1, OFFSET])
+    assert torch.equal(drawn[1, SCALE], linear[1, SCALE])
+
+
+def test_a_way_speaks_for_the_weights_that_no_other_shows() -> None:
+    """A pair shown at two weights: each is asked for what is nearer to it, and for itself."""
+
+    def way(ends: tuple[int | None, int | None], weight: float) -> Way:
+        return Way(lambda _: pytest.fail("no codes are needed"), ends, weight, hair(0.1))
+
+    ways = [way((0, 1), 2 / 6), way((0, 1), 5 / 6), way((0, 2), 0.4)]
+    assert _weights_of(ways[0], ways) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert _weights_of(ways[1], ways) == pytest.approx([4 / 6, 5 / 6])
+    assert _weights_of(ways[2], ways) == pytest.approx([1 / 6, 2 / 6, 0.4, 3 / 6, 4 / 6, 5 / 6])
 
 
 def test_values_on_a_grid_come_back_where_they_were_put() -> None:

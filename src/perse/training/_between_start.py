@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +10,16 @@ from torch import Tensor
 
 from perse.avatar import Codes
 from perse.avatar.fields import BasisField, Between
-from perse.avatar.start import Known, LayerStart
+from perse.avatar.start import HIDDEN_LOGIT, OFFSET, OPACITY, Known, LayerStart
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
 from perse.training._correspond import Strands, is_stranded
 from perse.training._layers import Shown
 from perse.training._surface import MIN_POINTS
 
+ASTRAY = 0.06
+"""Metres beside the straight way between two looks that a point goes at most."""
+SIXTHS = tuple(k / 6 for k in range(1, 6))
+"""Weights at which a way is known (Eq. 36)."""
 GROWS = -1.5
 """Logarithm of the power by which opacity fades where a part grows: it is solid as soon as it has length."""
 
@@ -24,11 +28,12 @@ GROWS = -1.5
 class Way:
     """One look between, as a maker has it."""
 
-    codes: Codes
-    """Of the blend."""
+    codes: Callable[[float], Codes]
+    """Of the blend, at any weight."""
     ends: tuple[int | None, int | None]
     """Latent entries of its ends; None: the reference."""
     weight: float
+    """How far from the first end to the second."""
     points: SubjectPoints
 
 
@@ -39,9 +44,10 @@ def solve_between(
     """Set the directions between learned looks of layer `name` so that blends show what the maker's do.
 
     What a blend of strands has beyond the linear blend of its ends is split by an SVD, as `solve_category` does with
-    the subjects; the network's hidden layer stays as drawn, its last layer is the least-squares one. From nothing
-    (a beard grows), the mean of what is missing on the way. `quiet` are blends of which nothing is known: there the
-    directions stay silent.
+    the subjects; the network's hidden layer stays as drawn, its last layer is the least-squares one. A pair that is
+    shown at one weight is taken to go along a parabola through it, or the network would be free to do anything at the
+    others. From nothing (a beard grows), the mean of what is missing on the way. `quiet` are blends of which nothing is
+    known: there the directions stay silent.
     """
     if name not in field.between or layer.strands is None:
         return
@@ -52,14 +58,15 @@ def solve_between(
         shown = _shown(layer, name, way.points)
         if shown is None:
             continue
-        partial = float(way.codes.presence[slot])
-        beyond = (shown - _linear(layer.known, way)) / field.steps.cpu()
+        partial = float(way.codes(way.weight).presence[slot])
+        beyond = _beyond(shown, _linear(layer.known, way)) / field.steps.cpu()
         if partial < 1:
             growth.append(beyond[ancestors])
             missing.append(1 - partial)
         else:
-            rows.append(beyond[ancestors])
-            features.append(module.features(way.codes.z[slot]))
+            for weight in _weights_of(way, ways):
+                rows.append(beyond[ancestors] * (weight * (1 - weight) / (way.weight * (1 - way.weight))))
+                features.append(module.features(way.codes(weight).z[slot]))
     if rows:
         silent = [module.features(codes.z[slot]) for codes in quiet]
         _solve_directions(module, torch.stack(rows), torch.stack([*features, *silent]))
@@ -82,6 +89,23 @@ def _shown(layer: LayerStart, name: str, cloud: SubjectPoints) -> Tensor | None:
         points.means, points.quats, points.log_scales, points.colors, points.W, torch.ones(len(points)).bool()
     )
     return Shown.of(cloud, placed).values(common)
+
+
+def _beyond(shown: Tensor, linear: Tensor) -> Tensor:
+    """What a blend shows [n, 19] beyond the linear one [n, 19]. A point that would go astray (across a parting that one
+    end has and the other has not, its nearest strand is another one at once) is hidden on the way instead."""
+    beyond = shown - linear
+    astray = beyond[:, OFFSET].norm(dim=1, keepdim=True) > ASTRAY
+    hidden = torch.zeros_like(beyond)
+    hidden[:, OPACITY] = HIDDEN_LOGIT - linear[:, OPACITY]
+    return torch.where(astray, hidden, beyond)
+
+
+def _weights_of(way: Way, ways: Sequence[Way]) -> list[float]:
+    """The way's own weight, and those of `SIXTHS` to which no other way between the same ends is nearer."""
+    shown = [other.weight for other in ways if other.ends == way.ends]
+    nearest = [w for w in SIXTHS if min(shown, key=lambda s: abs(s - w)) == way.weight]
+    return sorted({way.weight, *nearest})
 
 
 def _linear(known: Known, way: Way) -> Tensor:

@@ -2,7 +2,8 @@
 
 A point of a strand is known by where its strand begins and by its share of the length, which a maker tells
 (`SubjectPoints.strands`): point i of short hair is point i of long hair, and a blend grows. Where nothing is told
-(the hair of a photo, a hat), the points of two looks are paired by optimal transport.
+(the hair of a photo, a hat), the points of two looks are paired by optimal transport; where nobody tells anything, only
+those that cannot stay: two garments lie on the same shoulders, and a blend of them changes colour there.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ TURNS = 40
 """Random turns of the axes along which clouds are brought together."""
 BLOCK = 192
 """Points that are paired exactly at a time."""
+STAYS = 3.0
+"""Distance, in gaps between neighbours, within which a point of a look that tells no strands stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def correspond(
     for i in rest:
         own = _positions(clouds[i])
         nearest = min(known, key=lambda look: _apart(look.means[look.there], own))
-        placed[i] = _paired(nearest.means, own, rng)
+        placed[i] = _paired(nearest.means, own, rng, stays=0.0 if strands else STAYS)
     return [placed[i] for i in range(len(clouds))], told
 
 
@@ -198,8 +201,11 @@ def _middle_one(clouds: list[Array]) -> int:
     return int(np.argmin(totals))
 
 
-def _paired(points: Array, cloud: Array, rng: np.random.Generator) -> Placed:
-    """Every one of `points` [n, 3] sent to a Gaussian of `cloud`, all of it evenly used, near ones to near places."""
+def _paired(points: Array, cloud: Array, rng: np.random.Generator, stays: float) -> Placed:
+    """Every one of `points` [n, 3] sent to a Gaussian of `cloud`, all of it evenly used, near ones to near places.
+
+    Those that find one within `stays` gaps between neighbours take it before the others are sent further.
+    """
     count = len(points)
     kept = _thinned(cloud, count, rng)
     if len(kept) < count:  # more of the same, twice only where the look has no more
@@ -208,8 +214,31 @@ def _paired(points: Array, cloud: Array, rng: np.random.Generator) -> Placed:
         more = more if len(more) >= wanted else np.arange(len(cloud))
         kept = np.concatenate([kept, rng.choice(more, wanted, replace=wanted > len(more))])
     goal = cloud[kept]
-    order = pair_up(_transported(points, goal, rng), goal)
+    order = np.full(count, -1)
+    if stays > 0:
+        _stay(order, points, goal, stays * float(np.median(cKDTree(points).query(points, 2)[0][:, 1])))
+    rows = np.flatnonzero(order < 0)
+    columns = np.setdiff1d(np.arange(count), order)
+    if len(rows):
+        there = goal[columns]
+        order[rows] = columns[pair_up(_transported(points[rows], there, rng), there)]
     return Placed(goal[order], kept[order], np.ones(count, bool))
+
+
+def _stay(order: Index, points: Array, goal: Array, reach: float) -> None:
+    """Give `order` [n] (-1: free) those of `goal` that are mutually nearest to `points` within reach metres, in rounds
+    among what is left."""
+    while True:
+        rows = np.flatnonzero(order < 0)
+        columns = np.setdiff1d(np.arange(len(goal)), order)
+        if not len(rows):
+            return
+        distance, theirs = cKDTree(goal[columns]).query(points[rows])
+        _, mine = cKDTree(points[rows]).query(goal[columns])
+        mutual = (distance < reach) & (mine[theirs] == np.arange(len(rows)))
+        if not mutual.any():
+            return
+        order[rows[mutual]] = columns[theirs[mutual]]
 
 
 def _transported(points: Array, goal: Array, rng: np.random.Generator) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 import time
@@ -51,11 +52,11 @@ class InterpolationConfig:
     """Looks between the two of a pair: 1 to 5 of the sixths."""
     frames: int = 6
     """Training frames of the motion in which blends are shown."""
-    steps: int = 600
+    steps: int = 900
     """Optimizer steps."""
     directions: int = 8
     """K: directions a layer gets that speak between learned looks only."""
-    step_size: float = 0.5
+    step_size: float = 2.5
     """Height of the schedule, relative to the main training's step sizes."""
     pivots: float = 0.5
     """mlp: share of the steps on learned looks, with the whole loss. (What is tuned of `basis` is silent there.)"""
@@ -149,17 +150,24 @@ class Tuning:
             model.latent.requires_grad_(False)
             learning = [True] * len(self.planned)
         self._pivots = 0.0 if between else self.config.pivots
-        self._weights = _category_weights(self.planned, learning)
+        self._weights = _shares(self.planned, learning, [self._area(i) for i in range(len(self.planned))])
+
+    def _area(self, index: int) -> float:
+        """Share of the picture that M_part covers, in the middle frame."""
+        frame = len(self._frames) // 2
+        labels = self._blend_store.raw(index, frame)[2]
+        return float(self.part(self.planned[index], frame, labels[None]).mean())
 
     # ---- where it starts --------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def codes(self, blend: PlannedBlend) -> Codes:
-        """The codes of a blend (Eq. 13)."""
+    def codes(self, blend: PlannedBlend, weight: float | None = None) -> Codes:
+        """The codes of a blend (Eq. 13), or of another one between the same ends."""
         model, subjects = self.model, self.training.cast.subjects
         a, b = (model.latent.codes(subjects[i].entries) for i in (blend.first, blend.second))
         slot = model.latent.categories.index(blend.category)
-        return a.mix(b, blend.weight, slot, by_presence=model.field.uses_presence)
+        weight = blend.weight if weight is None else weight
+        return a.mix(b, weight, slot, by_presence=model.field.uses_presence)
 
     def _solve(self) -> None:
         """Directions in between from the points of the blends, where both starts have them."""
@@ -173,7 +181,7 @@ class Tuning:
             if points is None:
                 continue
             first, second = (next(iter(subjects[i].entries), None) for i in (blend.first, blend.second))
-            way = Way(self.codes(blend), (first, second), blend.weight, points)
+            way = Way(functools.partial(self.codes, blend), (first, second), blend.weight, points)
             ways.setdefault(blend.category, []).append(way)
         for name, found in ways.items():
             if name in self.training.start.layers:
@@ -246,7 +254,7 @@ class Tuning:
         return terms.numbers() if self.step % LOG_EVERY == 0 else {}
 
     def blend_terms(self, rng: np.random.Generator) -> Terms:
-        """The loss of one frame of a blend, on its part only (Eq. 15)."""
+        """The loss of one frame of a blend: on its part (Eq. 15), colour and alpha everywhere."""
         index = int(rng.choice(len(self.planned), p=self._weights))
         frame = int(rng.integers(len(self._frames)))
         blend = self.planned[index]
@@ -265,9 +273,10 @@ class Tuning:
         drawn, alpha = rasterize(posed, view, torch.ones(3, device=self._device))
         shown, wanted = (1 - (1 - picture) * mask[..., None] for picture in (drawn, target.rgb))
         weights, terms = self.training.config.weights, Terms()
-        terms.add("between_l1", weights.l1, losses.l1(shown, wanted))
+        # Everywhere: what hangs in the air beside the part, or lies across the face, is in no M_part.
+        terms.add("between_l1", weights.l1, losses.l1(drawn, target.rgb))
+        terms.add("between_alpha", weights.alpha, (alpha - target.alpha).abs().mean())
         terms.add("between_ssim", weights.ssim, 1 - losses.ssim(shown, wanted))
-        terms.add("between_alpha", weights.alpha, ((alpha - target.alpha).abs() * mask).mean())
         with torch.autocast(self._device.type, torch.bfloat16, enabled=fast_bfloat16(self._device)):
             found = self._lpips.features(shown.permute(0, 3, 1, 2))
             with torch.no_grad():
@@ -350,10 +359,18 @@ def _rows_of(part: Motion, whole: Motion) -> Tensor:
     return distance.argmin(1)
 
 
-def _category_weights(planned: list[PlannedBlend], learning: list[bool]) -> np.ndarray:
-    """Probability of each blend: categories alike, those that cannot learn left out."""
+def _shares(planned: list[PlannedBlend], learning: list[bool], areas: list[float]) -> np.ndarray:
+    """Probability of each blend: by category, the root of its mean area (hair is more to learn than earrings), within a
+    category alike; what cannot learn left out."""
     if not any(learning):
         raise PerseError("no blend to tune on: no layer of this avatar has two looks, or one and none")
     names = [blend.category for blend in planned]
-    share = np.array([learns / names.count(name) for name, learns in zip(names, learning)])
+    total = {
+        name: sum(max(area, 1e-3) for area, other in zip(areas, names) if other == name)
+        for name in set(names)
+    }
+    counts = {name: names.count(name) for name in total}
+    share = np.array(
+        [learns * (total[n] / counts[n]) ** 0.5 / counts[n] for n, learns in zip(names, learning)]
+    )
     return share / share.sum()
