@@ -19,7 +19,7 @@ from perse.training import LossWeights, StepSizes, TrainConfig, Training, train
 from perse.training.combinations import Combiner
 from perse.training.frames import FrameStore
 from perse.training.reconstruct import make_sampler, schedule
-from perse.training.sampling import Sampler, subject_weights
+from perse.training.sampling import Sampler, subject_detail, subject_weights
 from perse.training.subjects import Cast
 from synthetic import SUBJECTS, make_dataset, motion, shared_dataset, tiny_config
 
@@ -236,6 +236,22 @@ def test_sampling_is_balanced_and_a_function_of_the_step() -> None:
     assert sampler.draw(17)[0] == drawn[17][0]
     assert np.array_equal(sampler.draw(17)[1], drawn[17][1])
     assert len({tuple(f) for _, f in drawn}) > 30
+
+
+def test_what_is_full_of_detail_is_shown_more_often() -> None:
+    """Subjects that look busier than the reference get more steps, none fewer than half of its even share, and the
+    reference its own."""
+    dataset = shared_dataset()
+    subjects = Cast.of(dataset).subjects
+    detail = subject_detail(dataset, [0, 1])
+    assert detail[0] == 0
+    even, weights = subject_weights(subjects, 0.1), subject_weights(subjects, 0.1, detail, 0.5)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] == pytest.approx(0.1)
+    assert (weights >= 0.5 * even - 1e-9).all()
+    gained = (weights - 0.5 * even)[1:]
+    assert np.allclose(gained / gained.sum(), detail[1:] / detail.sum())
+    assert np.allclose(subject_weights(subjects, 0.1, np.zeros(len(subjects)), 0.5), even)
 
 
 def test_heldout_frames_are_never_trained_on() -> None:

@@ -146,6 +146,9 @@ class TrainConfig:
     """Share of the steps on a random background instead of white."""
     reference_share: float = 0.1
     """Share of the steps that show the unedited reference."""
+    detail_share: float = 0.5
+    """Share of the other steps that go to subjects by how much fine structure they have; the rest visits categories
+    alike."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Adam's decay rates."""
     final_step_size: float = 0.02
@@ -172,7 +175,7 @@ class TrainConfig:
             raise PerseError(f"perceptual_window must lie between 0 and 1, not {self.perceptual_window}")
         if not 0 <= self.ema < 1:
             raise PerseError(f"ema must lie between 0 and 1 (a decay such as 0.99), not {self.ema}")
-        for name in ("warmup", "combinations", "random_background", "reference_share"):
+        for name in ("warmup", "combinations", "random_background", "reference_share", "detail_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PerseError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
 
@@ -206,6 +209,7 @@ PRESETS: dict[str, TrainConfig] = {
         points=4000, steps=60, model=ModelConfig(pose_width=16), checkpoint_seconds=20.0, cache_mb=200
     ),
     "demo": TrainConfig(
+        points=32_000,
         steps=5000,
         step_sizes=GENTLE,
         perceptual_window=0.5,

@@ -28,7 +28,7 @@ from perse.training.density import Density, follow_in_adam
 from perse.training.ema import Ema
 from perse.training.objective import Objective
 from perse.training.parallel import my_parts, sum_gradients
-from perse.training.sampling import Sampler, subject_weights
+from perse.training.sampling import Sampler, subject_detail, subject_weights
 from perse.training.starts import make_start
 from perse.training.subjects import Cast, encoder_name, feature_sizes, initialize_latent
 
@@ -300,8 +300,12 @@ def build_model(dataset: Dataset, cast: Cast, start: Start, config: TrainConfig,
 
 def make_sampler(config: TrainConfig, dataset: Dataset, cast: Cast) -> Sampler:
     """Balanced draws over the subjects and train frames."""
-    weights = subject_weights(cast.subjects, config.reference_share)
-    return Sampler(weights, dataset.train_indices.numpy(), config.frames_per_step, config.seed)
+    frames = dataset.train_indices.numpy()
+    detail = None
+    if config.detail_share > 0:
+        detail = subject_detail(dataset, frames[[0, len(frames) // 2]])
+    weights = subject_weights(cast.subjects, config.reference_share, detail, config.detail_share)
+    return Sampler(weights, frames, config.frames_per_step, config.seed)
 
 
 def warmup_steps(config: TrainConfig, dataset: Dataset) -> int:
