@@ -76,8 +76,8 @@ def test_pairing_is_a_permutation_that_finds_a_moved_cloud(count: int, seed: int
     assert np.abs(cloud[order][found] - cloud).max() < 1e-6
 
 
-def test_clouds_without_strands_use_all_of_both() -> None:
-    """A hat's points must all be used for the other hat, and go to places near by."""
+def test_clouds_without_strands_are_both_covered() -> None:
+    """A round hat and a tall one: points lie everywhere on either, and go no further than one is from the other."""
     rng = np.random.default_rng(0)
     base = hair(0.1)
     base.strands[:] = torch.nan
@@ -86,13 +86,16 @@ def test_clouds_without_strands_use_all_of_both() -> None:
     )
     a, b = (
         SubjectPoints(**{**vars(base), "means": ball * torch.tensor(size)})
-        for size in ([1, 1, 1.0], [1, 1.3, 1])
+        for size in ([1, 1, 1.0], [1, 1.5, 1])
     )
     placed, told = correspond([a, b], 1000, 0)
     assert told is None
-    assert len(np.unique(placed[1].source)) > 0.9 * len(placed[1].source)
-    distance = np.linalg.norm(placed[0].means - placed[1].means, axis=1)
-    assert np.median(distance) < 0.03
+    assert 700 < len(placed[0].means) <= 1000
+    gap = np.median(cKDTree(np.unique(placed[0].means, axis=0)).query(placed[0].means, 2)[0][:, 1])
+    for look, cloud in zip(placed, (a, b)):
+        assert cKDTree(look.means).query(cloud.means.numpy())[0].max() < 3 * gap
+        assert np.abs(cloud.means.numpy()[look.source] - look.means).max() < 1e-6
+    assert np.linalg.norm(placed[0].means - placed[1].means, axis=1).max() < 0.05 + 2 * gap
 
 
 def test_points_stay_where_two_garments_lie_on_the_same_shoulders() -> None:
@@ -115,8 +118,8 @@ def test_points_stay_where_two_garments_lie_on_the_same_shoulders() -> None:
     first, second = (look.means for look in placed)
     moved = np.linalg.norm(first - second, axis=1)
     gap = np.median(cKDTree(first).query(first, 2)[0][:, 1])
-    assert np.median(moved) < 1.5 * gap
-    assert np.quantile(moved, 0.75) < 3 * gap
+    assert np.median(moved) < gap
+    assert moved.max() < 0.06 + 2 * gap
     assert ((np.hypot(second[:, 0], second[:, 2]) < 0.065) & (second[:, 1] > 0.01)).sum() > 50
 
 

@@ -2,8 +2,9 @@
 
 A point of a strand is known by where its strand begins and by its share of the length, which a maker tells
 (`SubjectPoints.strands`): point i of short hair is point i of long hair, and a blend grows. Where nothing is told
-(the hair of a photo, a hat), the points of two looks are paired by optimal transport; where nobody tells anything, only
-those that cannot stay: two garments lie on the same shoulders, and a blend of them changes colour there.
+(the hair of a photo), points are sent to it by optimal transport. Where nobody tells anything (hats, clothes), looks
+share points where they lie near one another, two garments on the same shoulders, and what only one has grows out of
+the nearest that the other has: a hood out of a collar, a brim out of a band.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ TURNS = 40
 """Random turns of the axes along which clouds are brought together."""
 BLOCK = 192
 """Points that are paired exactly at a time."""
-STAYS = 3.0
-"""Distance, in gaps between neighbours, within which a point of a look that tells no strands stays where it is."""
+SHARED = 1.5
+"""Share of the spacing within which a look that tells no strands has a point of another's."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,16 @@ def correspond(
     strands, on which strand they lie [n, 4]."""
     rng = np.random.default_rng([seed, 4])
     strands = {i: Strands(cloud) for i, cloud in enumerate(clouds) if is_stranded(cloud)}
-    placed: dict[int, Placed] = {}
-    told = None
-    if strands:
-        begins, along = _common_strands(list(strands.values()), budget, rng)
-        placed = {i: look.place(begins, along) for i, look in strands.items()}
-        told = torch.from_numpy(np.concatenate([begins, along[:, None]], 1)).float()
-    rest = [i for i in range(len(clouds)) if i not in strands]
-    if not placed:
-        first = _middle_one([_positions(cloud) for cloud in clouds])
-        kept = _thinned(_positions(clouds[first]), budget, rng)
-        placed[first] = Placed(_positions(clouds[first])[kept], kept, np.ones(len(kept), bool))
-        rest.remove(first)
+    if not strands:
+        return _shared([_positions(cloud) for cloud in clouds], budget, rng), None
+    begins, along = _common_strands(list(strands.values()), budget, rng)
+    placed = {i: look.place(begins, along) for i, look in strands.items()}
+    told = torch.from_numpy(np.concatenate([begins, along[:, None]], 1)).float()
     known = list(placed.values())
-    for i in rest:
+    for i in set(range(len(clouds))) - set(strands):
         own = _positions(clouds[i])
         nearest = min(known, key=lambda look: _apart(look.means[look.there], own))
-        placed[i] = _paired(nearest.means, own, rng, stays=0.0 if strands else STAYS)
+        placed[i] = _paired(nearest.means, own, rng)
     return [placed[i] for i in range(len(clouds))], told
 
 
@@ -183,7 +177,45 @@ def _cover(
     return begins, along
 
 
-# ---- no strands: optimal transport -------------------------------------------------------------------------
+# ---- no strands: sharing ----------------------------------------------------------------------------------
+
+
+def _shared(clouds: list[Array], budget: int, rng: np.random.Generator) -> list[Placed]:
+    """About `budget` points that together cover every look, and where each look has them."""
+    clouds_by_size = sorted(clouds, key=lambda cloud: -float(np.prod(cloud.std(0) + 1e-4)))
+    low, high = 2e-4, 0.05
+    for _ in range(10):
+        middle = (low * high) ** 0.5
+        if len(_cover_surfaces(clouds_by_size, middle, rng)) > budget:
+            low = middle
+        else:
+            high = middle
+    homes = _cover_surfaces(clouds_by_size, high, rng)
+    return [_settle(homes, cloud, SHARED * high) for cloud in clouds]
+
+
+def _cover_surfaces(clouds: list[Array], spacing: float, rng: np.random.Generator) -> Array:
+    """[n, 3] of every cloud in turn what those before it have not covered."""
+    homes = np.zeros((0, 3))
+    for cloud in clouds:
+        kept = _one_a_cell(cloud, spacing, rng)
+        if len(homes):
+            kept = kept[cKDTree(homes).query(cloud[kept])[0] > COVERED * spacing]
+        homes = np.concatenate([homes, cloud[kept]])
+    return homes
+
+
+def _settle(homes: Array, cloud: Array, reach: float) -> Placed:
+    """Each of `homes` [n, 3] on the nearest of `cloud` within reach; where there is none, in the very place of the
+    nearest that has one."""
+    distance, source = cKDTree(cloud).query(homes)
+    own = np.flatnonzero(distance <= max(reach, float(distance.min())))
+    _, nearest = cKDTree(homes[own]).query(homes)
+    holder = own[nearest]
+    return Placed(cloud[source[holder]], source[holder], np.ones(len(homes), bool))
+
+
+# ---- hair that tells no strands: optimal transport ----------------------------------------------------------
 
 
 def _apart(a: Array, b: Array) -> float:
@@ -195,17 +227,8 @@ def _apart(a: Array, b: Array) -> float:
     )
 
 
-def _middle_one(clouds: list[Array]) -> int:
-    """The cloud that is nearest to all others."""
-    totals = [sum(_apart(a, b) for b in clouds if b is not a) for a in clouds]
-    return int(np.argmin(totals))
-
-
-def _paired(points: Array, cloud: Array, rng: np.random.Generator, stays: float) -> Placed:
-    """Every one of `points` [n, 3] sent to a Gaussian of `cloud`, all of it evenly used, near ones to near places.
-
-    Those that find one within `stays` gaps between neighbours take it before the others are sent further.
-    """
+def _paired(points: Array, cloud: Array, rng: np.random.Generator) -> Placed:
+    """Every one of `points` [n, 3] sent to a Gaussian of `cloud`, all of it evenly used, near ones to near places."""
     count = len(points)
     kept = _thinned(cloud, count, rng)
     if len(kept) < count:  # more of the same, twice only where the look has no more
@@ -214,31 +237,8 @@ def _paired(points: Array, cloud: Array, rng: np.random.Generator, stays: float)
         more = more if len(more) >= wanted else np.arange(len(cloud))
         kept = np.concatenate([kept, rng.choice(more, wanted, replace=wanted > len(more))])
     goal = cloud[kept]
-    order = np.full(count, -1)
-    if stays > 0:
-        _stay(order, points, goal, stays * float(np.median(cKDTree(points).query(points, 2)[0][:, 1])))
-    rows = np.flatnonzero(order < 0)
-    columns = np.setdiff1d(np.arange(count), order)
-    if len(rows):
-        there = goal[columns]
-        order[rows] = columns[pair_up(_transported(points[rows], there, rng), there)]
+    order = pair_up(_transported(points, goal, rng), goal)
     return Placed(goal[order], kept[order], np.ones(count, bool))
-
-
-def _stay(order: Index, points: Array, goal: Array, reach: float) -> None:
-    """Give `order` [n] (-1: free) those of `goal` that are mutually nearest to `points` within reach metres, in rounds
-    among what is left."""
-    while True:
-        rows = np.flatnonzero(order < 0)
-        columns = np.setdiff1d(np.arange(len(goal)), order)
-        if not len(rows):
-            return
-        distance, theirs = cKDTree(goal[columns]).query(points[rows])
-        _, mine = cKDTree(points[rows]).query(goal[columns])
-        mutual = (distance < reach) & (mine[theirs] == np.arange(len(rows)))
-        if not mutual.any():
-            return
-        order[rows[mutual]] = columns[theirs[mutual]]
 
 
 def _transported(points: Array, goal: Array, rng: np.random.Generator) -> Array:

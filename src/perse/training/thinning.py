@@ -46,9 +46,10 @@ def thin_to(
 
 
 def nearest_gap(points: np.ndarray, neighbours: int = 4) -> np.ndarray:
-    """Mean distance [N] to the nearest other points."""
-    count = min(neighbours, len(points) - 1)
+    """Mean distance [N] to the nearest other points; points in the very same place count as one."""
+    places, which = np.unique(points, axis=0, return_inverse=True)
+    count = min(neighbours, len(places) - 1)
     if count < 1:
         return np.full(len(points), 0.003)
-    distance, _ = cKDTree(points).query(points, count + 1)
-    return np.maximum(distance[:, 1:].mean(1), 1e-4)
+    distance, _ = cKDTree(places).query(places, count + 1)
+    return np.maximum(distance[:, 1:].mean(1), 1e-4)[which.ravel()]
