@@ -303,7 +303,7 @@ def make_sampler(config: TrainConfig, dataset: Dataset, cast: Cast) -> Sampler:
     frames = dataset.train_indices.numpy()
     detail = None
     if config.detail_share > 0:
-        detail = subject_detail(dataset, frames[[0, len(frames) // 2]])
+        detail = subject_detail(dataset, frames[[0, len(frames) // 2]].tolist())
     weights = subject_weights(cast.subjects, config.reference_share, detail, config.detail_share)
     return Sampler(weights, frames, config.frames_per_step, config.seed)
 
