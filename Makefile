@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt $(wildcard cmake/* native/*.*)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install native page demo test sanitize emulate lint format clean
+.PHONY: help venv install compilers native page demo test sanitize emulate lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,12 @@ $(INSTALLED): pyproject.toml $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-native: | $(BIN)/python ## Build only the rasterizer, for work with PYTHONPATH=src (make install builds it too)
+# What builds native code outside of pip, which brings its own.
+compilers: | $(BIN)/python
 	@test -x $(BIN)/cmake -a -x $(BIN)/ninja && $(BIN)/python -c 'import nanobind' 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet 'cmake>=3.24' ninja 'nanobind>=2.4,<4'
+
+native: compilers ## Build only the rasterizer, for work with PYTHONPATH=src (make install builds it too)
 	$(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_BUILD_TYPE=Release
 	$(BIN)/cmake --build build/native
@@ -47,7 +50,7 @@ demo: install ## Build the avatar of the bundled portrait into runs/demo
 test: install ## Run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-sanitize: install ## Check the native code under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+sanitize: install compilers ## Check the native code under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	PYTHON=$(BIN)/python tools/check_native.sh plain address thread python
 
 emulate: ## Check the native code on emulated processors: arm64, and x86 without AVX-512, AVX2 and SSE4
