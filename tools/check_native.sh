@@ -13,6 +13,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=$(command -v "${PYTHON:-$PWD/.venv/bin/python}" || echo no-python)
+case $PYTHON in /* | no-python) ;; *) PYTHON=$PWD/$PYTHON ;; esac # CMake looks for relative ones elsewhere
 CMAKE=$(dirname "$PYTHON")/cmake
 [ -f "$CMAKE" ] || CMAKE=cmake
 UNDEFINED=undefined,float-cast-overflow
