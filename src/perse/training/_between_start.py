@@ -15,10 +15,11 @@ from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
 from perse.training._correspond import Strands, is_stranded
 from perse.training._layers import Shown
 from perse.training._surface import MIN_POINTS
+from perse.training.blends import STEPS
 
 ASTRAY = 0.06
 """Metres beside the straight way between two looks that a point goes at most."""
-SIXTHS = tuple(k / 6 for k in range(1, 6))
+SIXTHS = tuple(step / STEPS for step in range(1, STEPS))
 """Weights at which a way is known (Eq. 36)."""
 GROWS = -1.5
 """Logarithm of the power by which opacity fades where a part grows: it is solid as soon as it has length."""

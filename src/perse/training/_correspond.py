@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from perse.dataset import SubjectPoints
+from perse.training.thinning import finest_spacing
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -65,7 +66,7 @@ def correspond(
     placed = {i: look.place(begins, along) for i, look in strands.items()}
     told = torch.from_numpy(np.concatenate([begins, along[:, None]], 1)).float()
     known = list(placed.values())
-    for i in set(range(len(clouds))) - set(strands):
+    for i in (i for i in range(len(clouds)) if i not in strands):
         own = _positions(clouds[i])
         nearest = min(known, key=lambda look: _apart(look.means[look.there], own))
         placed[i] = _paired(nearest.means, own, rng)
@@ -83,14 +84,8 @@ def _thinned(points: Array, count: int, rng: np.random.Generator) -> Index:
     """Indices of at most `count` points, evenly spread, and nearly as many where there are."""
     if len(points) <= count:
         return np.arange(len(points))
-    low, high = 1e-4, 0.1
-    for _ in range(12):
-        middle = (low * high) ** 0.5
-        if len(_one_a_cell(points, middle, rng)) > count:
-            low = middle
-        else:
-            high = middle
-    return _one_a_cell(points, high, rng)[:count]
+    spacing = finest_spacing(lambda tried: len(_one_a_cell(points, tried, rng)), count, (1e-4, 0.1), 12)
+    return _one_a_cell(points, spacing, rng)[:count]
 
 
 def _positions(cloud: SubjectPoints) -> Array:
@@ -150,14 +145,8 @@ def _common_strands(looks: list[Strands], budget: int, rng: np.random.Generator)
     sizes = np.array([float(np.prod(look.points()[0].std(0) + 1e-4)) ** (1 / 3) for look in looks])
     order = np.argsort(sizes)[::-1]
     relative = [(looks[i], float(np.clip(sizes[i] / sizes.max(), FINEST, 1.0))) for i in order]
-    low, high = 2e-4, 0.05
-    for _ in range(9):
-        middle = (low * high) ** 0.5
-        if len(_cover(relative, middle, rng)[1]) > budget:
-            low = middle
-        else:
-            high = middle
-    return _cover(relative, high, rng)
+    spacing = finest_spacing(lambda tried: len(_cover(relative, tried, rng)[1]), budget, (2e-4, 0.05), 9)
+    return _cover(relative, spacing, rng)
 
 
 def _cover(
@@ -183,15 +172,11 @@ def _cover(
 def _shared(clouds: list[Array], budget: int, rng: np.random.Generator) -> list[Placed]:
     """About `budget` points that together cover every look, and where each look has them."""
     clouds_by_size = sorted(clouds, key=lambda cloud: -float(np.prod(cloud.std(0) + 1e-4)))
-    low, high = 2e-4, 0.05
-    for _ in range(10):
-        middle = (low * high) ** 0.5
-        if len(_cover_surfaces(clouds_by_size, middle, rng)) > budget:
-            low = middle
-        else:
-            high = middle
-    homes = _cover_surfaces(clouds_by_size, high, rng)
-    return [_settle(homes, cloud, SHARED * high) for cloud in clouds]
+    spacing = finest_spacing(
+        lambda tried: len(_cover_surfaces(clouds_by_size, tried, rng)), budget, (2e-4, 0.05), 10
+    )
+    homes = _cover_surfaces(clouds_by_size, spacing, rng)
+    return [_settle(homes, cloud, SHARED * spacing) for cloud in clouds]
 
 
 def _cover_surfaces(clouds: list[Array], spacing: float, rng: np.random.Generator) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -33,16 +35,27 @@ def thin_to(
     if len(points) <= count:
         spacing = nearest_gap(points, 2)
         return np.arange(len(points)), spacing
-    low, high = 1e-4, 0.1
-    for _ in range(12):
+
+    def thinned(spacing: float) -> np.ndarray:
+        return voxel_thin(points, relative * spacing, np.random.default_rng(rng_seed))
+
+    finest = finest_spacing(lambda tried: len(thinned(tried)), count, (1e-4, 0.1), 12)
+    kept = thinned(finest)
+    return kept, (relative * finest)[kept]
+
+
+def finest_spacing(
+    count: Callable[[float], int], most: int, between: tuple[float, float], rounds: int
+) -> float:
+    """The smallest spacing in metres at which `count` gives no more than `most`, by halving the octaves `between`."""
+    low, high = between
+    for _ in range(rounds):
         middle = (low * high) ** 0.5
-        kept = voxel_thin(points, relative * middle, np.random.default_rng(rng_seed))
-        if len(kept) > count:
+        if count(middle) > most:
             low = middle
         else:
             high = middle
-    kept = voxel_thin(points, relative * high, np.random.default_rng(rng_seed))
-    return kept, (relative * high)[kept]
+    return high
 
 
 def nearest_gap(points: np.ndarray, neighbours: int = 4) -> np.ndarray:
