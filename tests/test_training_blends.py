@@ -19,11 +19,12 @@ from perse.training import (
     Training,
     Tuning,
     blend_motion,
+    matching_rows,
     plan_blends,
     train,
     tune,
 )
-from perse.training.interpolation import _rows_of, with_between
+from perse.training.interpolation import with_between
 from synthetic import SUBJECTS, Body, attribute, shared_dataset, small_avatar, tiny_config
 
 HOW = InterpolationConfig(pairs_a_subject=1, frames=2, steps=16, directions=2, checkpoint_seconds=0.0)
@@ -56,11 +57,11 @@ def test_blends_find_their_frames_among_hundreds() -> None:
     """A dataset of the demo's size or the paper's, not the few frames of a test."""
     motion = default_motion()
     blends = blend_motion(motion, 12)
-    rows = _rows_of(blends, motion)
+    rows = matching_rows(blends, motion)
     assert torch.equal(motion.expr[rows], blends.expr)
     assert torch.equal(motion.pose[rows], blends.pose)
     with pytest.raises(PerseError, match="another motion"):
-        _rows_of(dataclasses.replace(blends, expr=blends.expr + 0.01), motion)
+        matching_rows(dataclasses.replace(blends, expr=blends.expr + 0.01), motion)
 
 
 @functools.cache

@@ -51,7 +51,7 @@ class BuildConfig:
     tensorboard: bool = False
     """Write scalars and pictures of the training to OUT/training/tensorboard (needs perse[tensorboard])."""
     morpher: str = "studio"
-    """Maker of the looks between two edits, on which the avatar is tuned."""
+    """Maker of the looks between two edits, on which the avatar is tuned; images: from the frames of both alone."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +287,7 @@ def _train(config: BuildConfig, out: Path, device: str, all_ranks: Ranks) -> Non
 def _make_blends(config: BuildConfig, out: Path, log: Callable[[str], None]) -> None:
     from perse.dataset import CATEGORIES, Dataset
     from perse.generate import Blend, generate_blends
+    from perse.image_blends import image_blends
     from perse.training import POINT_CATEGORIES, InterpolationConfig, TrainConfig, blend_motion, plan_blends
 
     dataset = Dataset.open(out / "dataset")
@@ -295,11 +296,15 @@ def _make_blends(config: BuildConfig, out: Path, log: Callable[[str], None]) -> 
     drawn = POINT_CATEGORIES if basis else CATEGORIES  # shapes of nose and mouth blend linearly
     subjects = [subject.attributes for subject in dataset.subjects]
     planned = plan_blends(subjects, how.pairs_a_subject, how.alphas_a_pair, config.seed, drawn)
+    motion = blend_motion(dataset.motion, how.frames)
+    if config.morpher == "images":
+        image_blends(dataset, planned, motion, out / "blends")
+        return
     ends = [next(iter(attributes), None) for attributes in subjects]
     pace = generate_blends(
         dataset.portrait,
         {p.id: Blend(ends[p.first], ends[p.second], p.weight) for p in planned},
-        blend_motion(dataset.motion, how.frames),
+        motion,
         out / "blends",
         size=dataset.size,
         morpher=config.morpher,

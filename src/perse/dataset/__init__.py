@@ -31,6 +31,7 @@ from perse.dataset.records import (
 if TYPE_CHECKING:
     from perse.dataset.coverage import motion_coverage
     from perse.dataset.guidance import Guidance, guidance_frames, head_guidance
+    from perse.dataset.image_morph import morph_images
     from perse.dataset.motion import default_motion
     from perse.dataset.reader import Dataset, Subject
     from perse.dataset.vhap import TrackedVideo, read_tracked_video, write_tracked_video
@@ -74,6 +75,7 @@ __all__ = [
     "head_guidance",
     "load_maker",
     "maker_names",
+    "morph_images",
     "motion_coverage",
     "read_tracked_video",
     "register_maker",
@@ -89,6 +91,7 @@ _LAZY = {
     "SubjectWriter": "writer",
     "TrackedVideo": "vhap",
     "Vocabulary": "vocabulary",
+    "morph_images": "image_morph",
     "motion_coverage": "coverage",
     "default_motion": "motion",
     "demo_attributes": "vocabulary",

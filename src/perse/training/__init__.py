@@ -3,7 +3,7 @@
 from perse.training import losses
 from perse.training.blends import PlannedBlend, plan_blends
 from perse.training.config import PRESETS, DensityConfig, LossWeights, StepSizes, TrainConfig
-from perse.training.interpolation import InterpolationConfig, Tuning, blend_motion, tune
+from perse.training.interpolation import InterpolationConfig, Tuning, blend_motion, matching_rows, tune
 from perse.training.reconstruct import Training, train
 from perse.training.snapshot import snapshot
 from perse.training.subjects import POINT_CATEGORIES
@@ -23,6 +23,7 @@ __all__ = [
     "Tuning",
     "blend_motion",
     "losses",
+    "matching_rows",
     "plan_blends",
     "snapshot",
     "train",

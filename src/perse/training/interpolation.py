@@ -104,7 +104,7 @@ class Tuning:
         self._out = out
         out.mkdir(parents=True, exist_ok=True)
         dataset, device = training.dataset, torch.device(training.config.device)
-        self._frames = _rows_of(blends.motion, dataset.motion)
+        self._frames = matching_rows(blends.motion, dataset.motion)
         self._device = device
         self.avatar = training.avatar()
         self.model = with_between(self.avatar.model, config.directions, training.config.seed)
@@ -349,7 +349,7 @@ def with_between(model: AvatarModel, directions: int, seed: int) -> AvatarModel:
     return wider
 
 
-def _rows_of(part: Motion, whole: Motion) -> Tensor:
+def matching_rows(part: Motion, whole: Motion) -> Tensor:
     """The row of `whole` that each row of `part` is."""
     some, all_rows = (torch.cat([m.expr, m.pose], 1) for m in (part, whole))
     # Plainly: by matrix products, equal rows come out a thousandth apart.
