@@ -1,10 +1,11 @@
 """The ablations of the paper's Table 3, by one command, at the size of a demo.
 
-    python benchmarks/ablation.py runs/demo/dataset --steps 1000
+    python benchmarks/ablation.py runs/demo/dataset --blends runs/demo/blends --steps 1000
 
-The whole method; without image and text features (every attribute's code is free); with shared points (the paper's
-coordinate networks instead of layers); and each without combinations, which Table 3 has not. Everyone gets the same
-steps. Held-out frames, looks between learned ones, leakage, and what became of the seconds.
+The whole method; without the tuning on blends; without image and text features (every attribute's code is free); with
+shared points (the paper's coordinate networks instead of layers); and without combinations, which Table 3 has not.
+Everyone gets the same steps, and all but one the tuning, if there are blends. Held-out frames, looks between learned
+ones, leakage, and what became of the seconds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from perse.avatar import FieldConfig
+from perse.avatar import Avatar, FieldConfig
 from perse.dataset import Dataset
 from perse.evaluate import unseen_frames
 from perse.evaluation import InterpolationProtocol, PictureFeatures, evaluate, evaluate_interpolation
-from perse.training import TrainConfig, train
+from perse.training import InterpolationConfig, TrainConfig, train, tune
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Options:
     """Folder of a dataset."""
     steps: int = 1000
     """Optimizer steps of each training."""
-    ways: tuple[str, ...] = ("whole", "free-codes", "shared-points", "no-combinations")
+    blends: Path | None = None
+    """Looks between the dataset's, on which the avatars are tuned; none: no tuning."""
+    ways: tuple[str, ...] = ("no-tuning", "whole", "free-codes", "shared-points", "no-combinations")
     """Which trainings."""
     unseen: Path | None = None
     """A dataset of prompts that were not learned: adds Frechet and kernel distances of the looks between."""
@@ -59,6 +62,7 @@ def _shared(config: TrainConfig) -> TrainConfig:
 
 WAYS: dict[str, tuple[str, Callable[[TrainConfig], TrainConfig]]] = {
     "whole": ("all of it", lambda config: config),
+    "no-tuning": ("without tuning on blends", lambda config: config),
     "free-codes": ("without image and text features", _free),
     "shared-points": ("shared points instead of layers", _shared),
     "no-combinations": (
@@ -68,11 +72,17 @@ WAYS: dict[str, tuple[str, Callable[[TrainConfig], TrainConfig]]] = {
 }
 
 
-def figures(dataset: Dataset, config: TrainConfig, unseen: Dataset | None, folder: Path) -> dict[str, Any]:
-    """Train and measure."""
-    begun = time.process_time()
+def learn(dataset: Dataset, config: TrainConfig, blends: Dataset | None, preset: str, folder: Path) -> Avatar:
+    """Train, and tune on blends if there are any; what lies in the folder is kept."""
     avatar = train(dataset, config, folder)
-    seconds = time.process_time() - begun
+    if blends is None:
+        return avatar
+    how = InterpolationConfig.preset(preset)
+    return tune(dataset, config, folder, blends, how, folder / "tuning")
+
+
+def figures(avatar: Avatar, dataset: Dataset, unseen: Dataset | None) -> dict[str, Any]:
+    """Measure held-out frames and looks in between."""
     whole = evaluate(avatar, dataset)
     references = {} if unseen is None else {"unseen": PictureFeatures()(unseen_frames(unseen, avatar))}
     poses = dataset.motion.select(dataset.heldout_indices)
@@ -80,20 +90,27 @@ def figures(dataset: Dataset, config: TrainConfig, unseen: Dataset | None, folde
     row = {key: whole[key] for key in ("psnr", "ssim", "lpips", "identity")}
     row |= {"leakage": whole["leakage"]["mean"], "ppl": between["ppl"], "pdv": 100 * between["pdv"]}
     row |= {key: between[key] for key in between if key.startswith(("frechet_", "kernel_"))}
-    return {**row, "seconds": seconds}
+    return row
 
 
 def main(options: Options) -> None:
     """Train each way, print one table."""
     dataset = Dataset.open(options.dataset)
     unseen = None if options.unseen is None else Dataset.open(options.unseen)
+    blends = None if options.blends is None else Dataset.open(options.blends, blends=True)
     base = TrainConfig.preset(options.preset, seed=options.seed, steps=options.steps)
     rows: dict[str, dict[str, Any]] = {}
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="perse-ablation-") as scratch:
         folder = options.out or Path(scratch)
         for way in options.ways:
             title, change = WAYS[way]
-            rows[title] = figures(dataset, change(base), unseen, folder / way)
+            name = way.replace("no-tuning", "whole")  # the same training, before its tuning
+            tuned = blends if way != "no-tuning" else None
+            begun = time.process_time()
+            avatar = learn(dataset, change(base), tuned, options.preset, folder / name)
+            seconds[name] = seconds.get(name, 0.0) + time.process_time() - begun
+            rows[title] = {**figures(avatar, dataset, unseen), "seconds": seconds[name]}
             print(json.dumps({title: rows[title]}), flush=True)
         (folder / "ablation.json").write_text(json.dumps(rows, indent=1))
     keys = list(next(iter(rows.values())))

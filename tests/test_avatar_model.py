@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perse.avatar import Codes, LatentConfig, LatentSpace
+from perse.avatar.fields._closed_form import spread_codes
 from perse.avatar.networks import SplitMLP, positional_encoding
 from perse.avatar.posing import PoseMLP
 from perse.avatar.start import VISIBLE_LOGIT
@@ -73,6 +74,36 @@ def test_latent_codes_replace_one_category_only() -> None:
     space.codes([0, 1]).z.square().mean().backward()
     assert space.norm.weight.grad is not None
     assert float(space.norm.weight.grad.abs().max()) > 0
+
+
+@given(st.integers(2, 40), st.integers(1, 31), st.integers(0, 9))
+def test_codes_lie_as_far_apart_as_what_they_stand_for(count: int, rank: int, seed: int) -> None:
+    """Thirty looks whose codes are nearly alike need a map that turns one step of MLP_z into metres."""
+    generator = torch.Generator().manual_seed(seed)
+    raw = torch.randn(count, count + 3, generator=generator)
+    vectors = torch.linalg.svd(raw - raw.mean(0), full_matrices=False)[0]
+    coefficients = vectors[:, : min(rank, count - 1)] * count**0.5
+    codes = spread_codes(coefficients, 32)
+    assert float(codes.mean(1).abs().max()) < 1e-5
+    assert float((codes.square().mean(1) - 1).abs().max()) < 1e-4
+    held = coefficients[:, :30]
+    weight = torch.linalg.pinv(codes, rtol=1e-4) @ held
+    assert float((codes @ weight - held).abs().max()) < 1e-3
+    assert float(torch.linalg.matrix_norm(weight, 2)) < count**0.5
+
+
+def test_the_network_gives_the_codes_it_was_placed_at() -> None:
+    """More looks than a code has numbers, of two categories."""
+    space = LatentSpace(LatentConfig(), entries=60, image_features=50, text_features=20)
+    generator = torch.Generator().manual_seed(0)
+    categories = [space.categories.index("hat" if i % 2 else "hair") for i in range(60)]
+    space.initialize(torch.randn(60, 70, generator=generator), categories, [1.0] * 60, [1.0] * 9, generator)
+    wanted = spread_codes(torch.randn(60, 8, generator=generator), 32)
+    space.place(torch.arange(60), wanted)
+    space.place_reference("hat", wanted[0])
+    with torch.no_grad():
+        assert float((space.entry_codes(torch.arange(60)) - wanted).abs().max()) < 1e-2
+        assert float((space.codes().z[space.categories.index("hat")] - wanted[0]).abs().max()) < 1e-4
 
 
 def test_split_mlp_equals_concatenation() -> None:

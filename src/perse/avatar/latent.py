@@ -96,6 +96,23 @@ class LatentSpace(nn.Module):
                     self._measure(slot, features[rows])
             self.features.copy_(self.standardize(features, self.entry_category))
 
+    @torch.no_grad()
+    def place(self, entries: Tensor, codes: Tensor) -> None:
+        """Change MLP_z's last layer as little as it takes to give entries [M'] these codes [M', d], of zero mean and
+        unit variance: exactly while they are fewer than its hidden units, else as nearly as can be."""
+        if self.free is not None:
+            self.free[entries] = codes
+            return
+        hidden = self.net[:-1](self._inputs(self.features[entries], self.entry_category[entries])).double()
+        last: nn.Linear = self.net[-1]
+        missed = codes - last(hidden.to(codes.dtype))
+        last.weight += (torch.linalg.pinv(hidden, rtol=1e-3) @ missed.double()).T.to(codes.dtype)
+
+    @torch.no_grad()
+    def place_reference(self, category: str, code: Tensor) -> None:
+        """Give the reference this code [d] in a category; it counts where the reference has the part."""
+        self.z_ref[self.categories.index(category)] = code
+
     def _measure(self, slot: int, features: Tensor) -> None:
         """Mean and spread of one category's features; image and text each get their own spread."""
         mean = features.mean(0) if len(features) > 1 else torch.zeros_like(features[0])
@@ -124,10 +141,13 @@ class LatentSpace(nn.Module):
 
     def codes_of(self, features: Tensor, category: Tensor) -> Tensor:
         """MLP_z: standardised features [M, D] of categories [M] -> [M, d]. The category enters as a one-hot."""
+        return self.norm(self.net(self._inputs(features, category)))
+
+    def _inputs(self, features: Tensor, category: Tensor) -> Tensor:
         one_hot = nn.functional.one_hot(category, len(self.categories)).to(features.dtype)
         # The one-hot weighs as much as the features do together.
         one_hot = one_hot * features.shape[1] ** 0.5
-        return self.norm(self.net(torch.cat([features, one_hot], 1)))
+        return torch.cat([features, one_hot], 1)
 
     def reference_codes(self) -> Tensor:
         """z_ref [C, d], on the same scale as the subjects' codes; z_zero where the reference lacks the part."""

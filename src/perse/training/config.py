@@ -146,7 +146,7 @@ class TrainConfig:
     """Share of the steps on a random background instead of white."""
     reference_share: float = 0.1
     """Share of the steps that show the unedited reference."""
-    detail_share: float = 0.5
+    detail_share: float = 0.65
     """Share of the other steps that go to subjects by how much fine structure they have; the rest visits categories
     alike."""
     betas: tuple[float, float] = (0.9, 0.99)
@@ -210,7 +210,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "demo": TrainConfig(
         points=32_000,
-        steps=5000,
+        steps=5300,
         step_sizes=GENTLE,
         perceptual_window=0.5,
         density=DensityConfig(every=0.1, prune_opacity=0.1),

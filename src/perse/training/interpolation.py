@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ from perse.training.sampling import step_rng
 
 CHANGED = 8
 """Grey levels of 255 by which the ends differ where their part is."""
+AREA_BLENDS = 16
+"""Blends of a category whose areas tell how much of its steps it gets."""
 MARGIN = 7
 """Side in pixels (at 256) of the neighbourhood of the part that is looked at, too."""
 
@@ -150,13 +153,19 @@ class Tuning:
             model.latent.requires_grad_(False)
             learning = [True] * len(self.planned)
         self._pivots = 0.0 if between else self.config.pivots
-        self._weights = _shares(self.planned, learning, [self._area(i) for i in range(len(self.planned))])
+        self._weights = _shares(self.planned, learning, self._areas())
 
-    def _area(self, index: int) -> float:
-        """Share of the picture that M_part covers, in the middle frame."""
-        frame = len(self._frames) // 2
-        labels = self._blend_store.raw(index, frame)[2]
-        return float(self.part(self.planned[index], frame, labels[None]).mean())
+    def _areas(self) -> dict[str, float]:
+        """Mean share of the picture that M_part covers, by category: in the middle frame of some of its blends."""
+        frame, areas = len(self._frames) // 2, {}
+        for name in dict.fromkeys(blend.category for blend in self.planned):
+            rows = [i for i, blend in enumerate(self.planned) if blend.category == name]
+            found = []
+            for i in rows[:: -(-len(rows) // AREA_BLENDS)]:
+                labels = self._blend_store.raw(i, frame)[2]
+                found.append(max(float(self.part(self.planned[i], frame, labels[None]).mean()), 1e-3))
+            areas[name] = float(np.mean(found))
+        return areas
 
     # ---- where it starts --------------------------------------------------------------------------------
 
@@ -359,18 +368,12 @@ def matching_rows(part: Motion, whole: Motion) -> Tensor:
     return distance.argmin(1)
 
 
-def _shares(planned: list[PlannedBlend], learning: list[bool], areas: list[float]) -> np.ndarray:
-    """Probability of each blend: by category, the root of its mean area (hair is more to learn than earrings), within a
+def _shares(planned: list[PlannedBlend], learning: list[bool], areas: dict[str, float]) -> np.ndarray:
+    """Probability of each blend: by category, the root of its area (hair is more to learn than earrings), within a
     category alike; what cannot learn left out."""
     if not any(learning):
         raise PerseError("no blend to tune on: no layer of this avatar has two looks, or one and none")
+    counts = Counter(blend.category for blend in planned)
     names = [blend.category for blend in planned]
-    total = {
-        name: sum(max(area, 1e-3) for area, other in zip(areas, names) if other == name)
-        for name in set(names)
-    }
-    counts = {name: names.count(name) for name in total}
-    share = np.array(
-        [learns * (total[n] / counts[n]) ** 0.5 / counts[n] for n, learns in zip(names, learning)]
-    )
+    share = np.array([learns * areas[n] ** 0.5 / counts[n] for n, learns in zip(names, learning)])
     return share / share.sum()

@@ -1,4 +1,4 @@
-"""Directions and coefficients of one category solved from what is known of its subjects."""
+"""Codes, directions and coefficients solved from what is known of every category's subjects."""
 
 from __future__ import annotations
 
@@ -19,6 +19,48 @@ CUTOFF = 1e-4
 """Singular values below this share of the largest carry nothing but rounding."""
 
 
+def place_codes(field: BasisField, start: Start, latent: LatentSpace) -> None:
+    """Have MLP_z give the subjects of every category codes that lie as far apart as their known values do.
+
+    Codes of a network that has learned nothing are nearly alike. The map from them to coefficients then has to tell
+    them apart by their last digits: with thirty looks a category, one step of MLP_z moved points by metres.
+    """
+    entries: list[int] = []
+    codes: list[Tensor] = []
+    for name in field.coefficients:
+        known = _known_of(name, start)
+        if not known:
+            continue
+        coefficients, rank = _coefficients_of(field, known)
+        if not rank:
+            continue
+        wanted = spread_codes(coefficients, latent.config.dim)
+        for subject, code in zip(known[0][1].subjects, wanted):
+            if subject is None:
+                latent.place_reference(name, code)
+            else:
+                entries.append(subject)
+                codes.append(code)
+    if entries:
+        latent.place(torch.tensor(entries), torch.stack(codes))
+
+
+def spread_codes(coefficients: Tensor, dim: int) -> Tensor:
+    """Codes [S, d] that hold coefficients [S, K], all in one scale, along axes at right angles.
+
+    They have zero mean and unit variance, as :class:`LatentSpace` norms them: one more axis takes what is left of the
+    length. Coefficients beyond d - 2 are left out.
+    """
+    held = coefficients[:, : dim - 2].double()
+    held = held * (dim**0.5 / held.norm(dim=1).max().clamp_min(1e-12))
+    rest = (dim - held.square().sum(1)).clamp_min(0).sqrt()
+    held = torch.cat([held, rest[:, None]], 1)
+    waves = torch.arange(1, held.shape[1] + 1, dtype=torch.float64)[:, None]
+    places = torch.arange(dim, dtype=torch.float64) + 0.5
+    axes = (2 / dim) ** 0.5 * torch.cos(torch.pi / dim * waves * places)  # orthonormal, each of zero mean
+    return (held @ axes).to(coefficients.dtype)
+
+
 def solve_category(field: BasisField, name: str, start: Start, latent: LatentSpace) -> None:
     """Set the base values, directions and coefficient map of category `name` so that step 0 shows its subjects.
 
@@ -29,21 +71,15 @@ def solve_category(field: BasisField, name: str, start: Start, latent: LatentSpa
     known = _known_of(name, start)
     if not known:
         return
-    subjects = known[0][1].subjects
-    if any(k.subjects != subjects for _, k in known):
-        raise ValueError(f"{name}: every part of a start must know the same subjects in the same order")
-    codes = _codes(subjects, latent, latent.categories.index(name))  # [S, d]
-    blocks = [_unit_values(field, kind, k.values) for kind, k in known]  # each [S, n, ...]
-    means = [block.mean(0) for block in blocks]
-    coefficients, rank = _principal_coefficients([b - m for b, m in zip(blocks, means)], field.config.rank)
+    codes = _codes(known[0][1].subjects, latent, latent.categories.index(name))  # [S, d]
+    blocks, means = _centred(field, known)
+    coefficients, rank = _coefficients_of(field, known)
     if rank:
         weight = torch.linalg.pinv(codes, rtol=1e-4) @ coefficients  # [d, r]
         field.coefficients[name].weight[:rank] = weight.T
     reached = field.coefficients[name](codes)[:, :rank]  # [S, r] what the map really gives
     for (kind, _), block, mean in zip(known, blocks, means):
-        _store(
-            field, kind, name, torch.linalg.pinv(reached, rtol=1e-4) @ (block - mean).flatten(1), mean, rank
-        )
+        _store(field, kind, name, torch.linalg.pinv(reached, rtol=1e-4) @ block.flatten(1), mean, rank)
 
 
 def _known_of(name: str, start: Start) -> list[tuple[str, Known]]:
@@ -71,8 +107,19 @@ def _unit_values(field: BasisField, kind: str, values: Tensor) -> Tensor:
     return values / field.steps if values.ndim == 3 else values / field.yield_steps[:, None, None, None]
 
 
-def _principal_coefficients(blocks: list[Tensor], rank: int) -> tuple[Tensor, int]:
-    """Coordinates [S, r] of S subjects along the principal directions of all blocks together, unit variance."""
+def _centred(field: BasisField, known: list[tuple[str, Known]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Known values without their mean, each [S, n, ...] in units of a step, and the means [n, ...]."""
+    if any(k.subjects != known[0][1].subjects for _, k in known):
+        raise ValueError("every part of a category's start must know the same subjects in the same order")
+    blocks = [_unit_values(field, kind, k.values) for kind, k in known]
+    means = [block.mean(0) for block in blocks]
+    return [block - mean for block, mean in zip(blocks, means)], means
+
+
+def _coefficients_of(field: BasisField, known: list[tuple[str, Known]]) -> tuple[Tensor, int]:
+    """Coordinates [S, r] of S subjects along the principal directions of all that is known, unit variance."""
+    blocks, _ = _centred(field, known)
+    rank = field.config.rank
     count = blocks[0].shape[0]
     gram = blocks[0].new_zeros(count, count, dtype=torch.float64)
     for block in blocks:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from perse.avatar.codes import Codes
 from perse.avatar.fields._between import Between
-from perse.avatar.fields._closed_form import SEPARATOR, solve_category
+from perse.avatar.fields._closed_form import SEPARATOR, place_codes, solve_category
 from perse.avatar.fields._points import Moved, rearrange_buffers, rearrange_parameters, rows_of
 from perse.avatar.fields.base import FieldConfig, Layout, detach_unless, empty
 from perse.avatar.fields.mlp import normalize_weights
@@ -180,6 +180,7 @@ class BasisField(nn.Module):
             self.yields[SEPARATOR.join(pair)].high.copy_(y.high)
         with torch.no_grad():
             self._randomize(generator)
+            place_codes(self, start, latent)
             for name in self.coefficients:
                 solve_category(self, name, start, latent)
         self._targets = {
