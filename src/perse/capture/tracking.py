@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from perse.capture.fit import fit_landmarks, lips_touch
@@ -263,6 +262,8 @@ def _repaired(states: FrameStates, bad: Tensor, bad_expr: Tensor, fps: float, wh
         warn(f"{what}: no usable face for {longest / fps:.1f} seconds; the motion there is interpolated")
     window = 2 * max(1, round(_SMOOTH_SECONDS * fps / 2)) + 1
     if len(values) > window:
+        from scipy.signal import savgol_filter  # a second to import, and only videos need it
+
         values = savgol_filter(values, window, min(2, window - 1), axis=0, mode="nearest")
     return FrameStates(torch.from_numpy(values), states.error)
 

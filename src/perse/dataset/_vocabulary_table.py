@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,20 @@ class Table:
     """Words that say everything by themselves ("bald")."""
     settles: dict[str, frozenset[str]] = field(default_factory=dict)
     """Words with the names of choices that nobody makes beside them: an "afro" has no curl to choose."""
+
+    @cached_property
+    def axis_of(self) -> dict[str, str]:
+        """The name of every word's axis."""
+        return {word: axis.name for axis in self.axes for word in axis.words}
+
+    @cached_property
+    def apart(self) -> dict[str, frozenset[str]]:
+        """For every word those that cannot stand beside it: contradictions, and choices that one of two settles."""
+        pairs = {(a, b) for left, right in self.clashes for a in left for b in right}
+        for word, axes in self.settles.items():
+            pairs |= {(word, other) for other, axis in self.axis_of.items() if axis in axes and other != word}
+        pairs |= {(b, a) for a, b in pairs}
+        return {word: frozenset(b for a, b in pairs if a == word) for word in self.axis_of}
 
 
 def clash(left: str, right: str) -> tuple[frozenset[str], frozenset[str]]:

@@ -41,7 +41,7 @@ class Vocabulary:
         words = _words(text, category, table)
         chosen: dict[str, str] = {}
         for word in words:
-            axis = _axis_of(table, word)
+            axis = table.axis_of[word]
             if chosen.get(axis, word) != word:
                 raise PerseError(
                     f'"{text}" gives two answers for the {axis} of the {category}: '
@@ -95,8 +95,7 @@ def _all(category: str) -> tuple[Attribute, ...]:
         words: list[tuple[str, ...]] = [(word,) for word in axis.words if word not in table.alone]
         if axis.optional or axis.name in settled:
             words.insert(0, ())
-        longer = (row + word for row in rows for word in words)
-        rows = [row for row in longer if not _clashing(table, row) and not _needless(table, row)]
+        rows = [row + word for row in rows for word in words if not _apart(table, row, word)]
     found = [(word,) for word in sorted(table.alone)] + [
         row for row in rows if row and not _missing(table, row)
     ]
@@ -111,8 +110,9 @@ def _table(category: str) -> Table:
     return TABLES[category]
 
 
-def _axis_of(table: Table, word: str) -> str:
-    return next(axis.name for axis in table.axes if word in axis.words)
+def _apart(table: Table, row: tuple[str, ...], word: tuple[str, ...]) -> bool:
+    """Whether a further word (or none) cannot stand in a row of words that can stand together."""
+    return any(not table.apart[further].isdisjoint((*row, further)) for further in word)
 
 
 def _known_words(table: Table) -> dict[str, str]:
@@ -181,10 +181,11 @@ def _check(text: str, category: str, table: Table, adjectives: tuple[str, ...]) 
 def _missing(table: Table, adjectives: tuple[str, ...]) -> list[Axis]:
     """The choices that these words leave open and that must be made."""
     settled = frozenset().union(*(table.settles.get(word, ()) for word in adjectives))
+    chosen = {table.axis_of[word] for word in adjectives}
     return [
         axis
         for axis in table.axes
-        if not axis.optional and axis.name not in settled and not any(w in axis.words for w in adjectives)
+        if not axis.optional and axis.name not in settled and axis.name not in chosen
     ]
 
 
@@ -192,7 +193,7 @@ def _needless(table: Table, adjectives: tuple[str, ...]) -> tuple[str, str] | No
     """A word and another whose choice it settles, if there are such."""
     for word in adjectives:
         for other in adjectives:
-            if other != word and _axis_of(table, other) in table.settles.get(word, ()):
+            if other != word and table.axis_of[other] in table.settles.get(word, ()):
                 return word, other
     return None
 

@@ -98,10 +98,20 @@ def _around(heights: Array, any_clothes: bool) -> Array:
 
 
 def lift_clothes(
-    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, rest: Tensor, pose: PoseAtPhoto
+    photo: Photo,
+    view: View,
+    vertices: Array,
+    skin_depth: Array,
+    head: Head,
+    regions: Regions,
+    rest: Tensor,
+    pose: PoseAtPhoto,
 ) -> dict[str, Skinned]:
-    """The groups of the photo's clothes. vertices [V, 3] in the photo's pose, rest [V, 3] at rest."""
-    depth, worn = _front(photo, view, vertices, head, regions, pose)
+    """The groups of the photo's clothes.
+
+    vertices [V, 3] in the photo's pose, their depth map [S, S], rest [V, 3] at rest.
+    """
+    depth, worn = _front(photo, view, vertices, skin_depth, head, regions, pose)
     if worn.sum() < MIN_PIXELS:
         return {}
 
@@ -135,13 +145,17 @@ def _root_depth(view: View, pose: PoseAtPhoto, head: Head) -> float:
 
 
 def _front(
-    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, pose: PoseAtPhoto
+    photo: Photo,
+    view: View,
+    vertices: Array,
+    whole: Array,
+    head: Head,
+    regions: Regions,
+    pose: PoseAtPhoto,
 ) -> tuple[Array, Array]:
-    """Depth of the clothes' front and the pixels they cover."""
-    faces = head.faces.numpy()
+    """Depth of the clothes' front and the pixels they cover. whole [S, S]: depth of all of the head."""
     below = head.v_template[head.faces][:, :, 1].amax(1) < float(regions.chin[1]) - 0.012
-    _, body = view.depth_map(vertices, faces[below.numpy()])
-    _, whole = view.depth_map(vertices, faces)
+    _, body = view.depth_map(vertices, head.faces[below].numpy())
     worn = (photo.clothes > 0.35) & (photo.foreground > 0.3) & (photo.worn < 0.3)
     bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
     worn |= ndimage.binary_opening(bare, iterations=9)

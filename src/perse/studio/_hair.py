@@ -69,19 +69,25 @@ def hair_color(photo: Photo, fallback: Array) -> Array:
 
 
 def lift_hair(
-    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, pose: PoseAtPhoto, light: Array
+    photo: Photo,
+    view: View,
+    vertices: Array,
+    skin_depth: Array,
+    head: Head,
+    regions: Regions,
+    pose: PoseAtPhoto,
+    light: Array,
 ) -> dict[str, Skinned]:
     """The groups of the photo's hair, or none for a bald person.
 
-    vertices [V, 3] in the photo's pose, light [9] the photo's spherical harmonics.
+    vertices [V, 3] in the photo's pose, their depth map [S, S], light [9] the photo's spherical harmonics.
     """
     if (photo.hair > 0.5).sum() < MIN_HAIR_PIXELS:
         return {}
-    field = _field(photo, view, vertices, head, regions)
+    field = _field(photo, view, skin_depth)
     wall = _find_wall(field, photo, view)
     ears = bare_ears(vertices, head, regions, photo, view)
     crown = Crown.of(head, vertices, hair_ground(head.v_template.double().numpy(), regions, ears), view)
-    _, skin_depth = view.depth_map(vertices, head.faces.numpy())
     outline = Outline.of(field.silhouette, photo.hair > 0.3, ~np.isnan(skin_depth), view)
     sides = HairSides.of(crown, outline, field.spread, field.mean, light, photo, skin_depth, view, pose)
     return {
@@ -95,11 +101,9 @@ def lift_hair(
     }
 
 
-def _field(photo: Photo, view: View, vertices: Array, head: Head, regions: Regions) -> HairField:
-    faces = head.faces.numpy()
+def _field(photo: Photo, view: View, near: Array) -> HairField:
     centre_depth = float(view.camera_space(SKULL[None])[0, 2])
     pixel = view.metres_per_pixel(centre_depth)
-    _, near = view.depth_map(vertices, faces)
     nape = view.project(NAPE[None])[0, 1]
     above = np.arange(photo.size)[:, None] < nape
     hair = photo.hair > 0.5

@@ -6,6 +6,8 @@ constant shift each. They then move as joints move them, which linear skinning c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -63,9 +65,10 @@ def place_teeth(
     shift[upper, 1] = -drop
     shift[lower, 1] = min(edge - drop + OVERBITE, lower_lip) - float(front_lower[:, 1].max())
     shift[lower, 2] = float(front_upper[:, 2].max()) - OVERJET - float(front_lower[:, 2].max())
+    lips = _lips(head, portrait, offsets, inner_faces)
     for _ in range(2):
         for row, part in ((upper, UPPER_TEETH), (lower, LOWER_TEETH)):
-            pull = _poke(head, portrait, offsets + shift, part, inner_faces)
+            pull = _poke(head, portrait, offsets + shift, part, lips)
             shift[row, 2] -= float(np.clip(pull, 0, MAX_PULL))
     return shift
 
@@ -76,20 +79,32 @@ def _front(rest: Tensor, row: Tensor) -> Tensor:
     return points[points[:, 0].abs() < 0.25 * points[:, 0].abs().max()]
 
 
-def _poke(head: Head, portrait: Portrait, offsets: Tensor, part: int, inner_faces: Array) -> float:
-    """Metres by which a row of teeth comes too close to the lips before it, at worst over :data:`TIGHT`."""
-    faces = head.faces.numpy()
-    outer = (head.face_part == 1).numpy() & ~inner_faces
-    teeth = faces[(head.face_part == part).numpy()]
-    worst = -1.0
+def _tight(head: Head, portrait: Portrait, offsets: Tensor) -> Iterator[Array]:
+    """The vertices [V, 3] in every expression of :data:`TIGHT`, the origin between the lips."""
     for units, jaw in TIGHT:
         pose = torch.zeros(15)
         pose[6] = jaw
         vertices = head.vertices(portrait.betas, head.expr_from_units(units), pose, offsets)
         centre = head.landmarks(vertices)[[13, 14]].mean(0).double().numpy()
-        points = vertices.double().numpy() - centre
-        near = outer & (np.abs(points[faces].mean(1)) < [0.05, 0.04, 0.05]).all(1)
-        lip, tooth = _front_depth(points, faces[near]), _front_depth(points, teeth)
+        yield vertices.double().numpy() - centre
+
+
+def _lips(head: Head, portrait: Portrait, offsets: Tensor, inner_faces: Array) -> list[Array]:
+    """Where the skin around the mouth is, in every expression of :data:`TIGHT` (:func:`_front_depth`)."""
+    faces = head.faces.numpy()[(head.face_part == 1).numpy() & ~inner_faces]
+    lips = []
+    for points in _tight(head, portrait, offsets):
+        near = (np.abs(points[faces].mean(1)) < [0.05, 0.04, 0.05]).all(1)
+        lips.append(_front_depth(points, faces[near]))
+    return lips
+
+
+def _poke(head: Head, portrait: Portrait, offsets: Tensor, part: int, lips: list[Array]) -> float:
+    """Metres by which a row of teeth comes too close to the lips before it, at worst over :data:`TIGHT`."""
+    teeth = head.faces.numpy()[(head.face_part == part).numpy()]
+    worst = -1.0
+    for points, lip in zip(_tight(head, portrait, offsets), lips, strict=True):
+        tooth = _front_depth(points, teeth)
         ahead = (tooth - lip)[~np.isnan(tooth) & ~np.isnan(lip)]
         if len(ahead):
             worst = max(worst, float(np.quantile(ahead, 0.995)))
@@ -122,15 +137,15 @@ def _drop_in_photo(head: Head, portrait: Portrait, offsets: Tensor, photo: Photo
     vertices = head.vertices(portrait.betas, portrait.expr, portrait.pose, offsets)
     centre = head.landmarks(vertices)[[13, 14]].mean(0)
     near = ((vertices[head.faces].mean(1) - centre).norm(dim=1) < 0.06).nonzero().squeeze(1)
-    faces, part = head.faces[near].numpy(), head.face_part[near].numpy()
+    faces, row = head.faces[near].numpy(), (head.face_part[near] == UPPER_TEETH).numpy()
     upper = head.vertex_part == UPPER_TEETH
+    before = np.nan_to_num(view.depth_map(vertices.double().numpy(), faces[~row])[1], nan=np.inf)
     best_cover, best = -1.0, 0.0
     for millimetres in range(-4, 13):
         moved = vertices.clone()
         moved[upper, 1] -= 1e-3 * millimetres
-        index, _ = view.depth_map(moved.double().numpy(), faces)
-        teeth = (index >= 0) & (part[np.maximum(index, 0)] == UPPER_TEETH)
-        cover = (teeth & bright).sum() / bright.sum()
+        _, depth = view.depth_map(moved.double().numpy(), faces[row])
+        cover = ((depth < before) & bright).sum() / bright.sum()
         if cover > best_cover + 0.02:
             best_cover, best = cover, 1e-3 * millimetres
     return best

@@ -36,11 +36,13 @@ HAT_OFF_SKULL = 0.008
 
 
 def lift_worn(
-    photo: Photo, view: View, vertices: Array, head: Head, regions: Regions, pose: PoseAtPhoto
+    photo: Photo, view: View, vertices: Array, skin: Array, head: Head, regions: Regions, pose: PoseAtPhoto
 ) -> dict[str, Skinned]:
-    """The groups "eyewear", "worn_hat", "worn_hat_back" and "trinkets", as far as the photo shows such things."""
+    """The groups "eyewear", "worn_hat", "worn_hat_back" and "trinkets", as far as the photo shows such things.
+
+    vertices [V, 3] in the photo's pose, their depth map [S, S].
+    """
     eyewear, hat, trinkets = sort_worn(photo)
-    _, skin = view.depth_map(vertices, head.faces.numpy())
     groups: dict[str, Skinned] = {}
     if eyewear.any():
         depth = _lens_depth(view, vertices, head, skin)
@@ -50,7 +52,7 @@ def lift_worn(
             groups["eyewear_temples"] = arms
     if hat.any():
         groups["worn_hat"] = _relief(_hat_depth(photo, view, skin), hat, photo, view, pose)
-        groups["worn_hat_back"] = _hat_back(hat, photo, view, vertices, head, pose)
+        groups["worn_hat_back"] = _hat_back(hat, photo, view, vertices, skin, head, pose)
     if trinkets.any():
         groups["trinkets"] = _relief(_trinket_depth(trinkets, skin, view), trinkets, photo, view, pose)
     return {name: group for name, group in groups.items() if len(group)}
@@ -181,12 +183,11 @@ def _hat_depth(photo: Photo, view: View, skin: Array) -> Array:
 
 
 def _hat_back(
-    hat: Array, photo: Photo, view: View, vertices: Array, head: Head, pose: PoseAtPhoto
+    hat: Array, photo: Photo, view: View, vertices: Array, skin: Array, head: Head, pose: PoseAtPhoto
 ) -> Skinned:
     """The sides and the back of the hat: a shell as thick as its outline, down to where the sides end."""
-    _, skin_depth = view.depth_map(vertices, head.faces.numpy())
     person = (photo.foreground > 0.5) & (np.arange(photo.size)[:, None] < photo.landmarks[152, 1])
-    outline = Outline.of(person, hat, ~np.isnan(skin_depth), view)
+    outline = Outline.of(person, hat, ~np.isnan(skin), view)
     template = head.v_template.double().numpy()
     skull = ((head.vertex_part == 1).numpy() & (template[:, 1] > 0.0)).astype(float)
     crown = Crown.of(head, vertices, skull, view)

@@ -64,6 +64,7 @@ class _Scene:
     photo: Photo
     view: View
     vertices: Array  # [V, 3] in the photo's pose
+    depth: Array  # [S, S] of its surface (nan: none)
     pose: PoseAtPhoto
     inner: Array  # [F] bool: skin inside the mouth
 
@@ -84,11 +85,13 @@ def lift(portrait: Portrait, head: Head | None = None) -> Puppet:
     puppet = Puppet(head, portrait, Light(torch.zeros(9), torch.zeros(3)), rig, offsets=offsets)
     transforms, quats, _ = pose_transforms(puppet.joints(), portrait.pose)
     vertices = puppet.posed_vertices(portrait.expr, portrait.pose).double().numpy()
-    scene = _Scene(head, regions, photo, view, vertices, PoseAtPhoto(transforms, quats), inner)
+    _, depth = view.depth_map(vertices, head.faces.numpy())
+    scene = _Scene(head, regions, photo, view, vertices, depth, PoseAtPhoto(transforms, quats), inner)
     trust = _add_surface(puppet, scene)
-    hair = lift_hair(photo, view, vertices, head, regions, scene.pose, puppet.light.sh.double().numpy())
-    clothes = lift_clothes(photo, view, vertices, head, regions, puppet.rest_vertices(), scene.pose)
-    worn = lift_worn(photo, view, vertices, head, regions, scene.pose)
+    light = puppet.light.sh.double().numpy()
+    hair = lift_hair(photo, view, vertices, depth, head, regions, scene.pose, light)
+    clothes = lift_clothes(photo, view, vertices, depth, head, regions, puppet.rest_vertices(), scene.pose)
+    worn = lift_worn(photo, view, vertices, depth, head, regions, scene.pose)
     for name, group in (hair | clothes | worn).items():
         if len(group):
             puppet.add(name, group)
@@ -138,8 +141,7 @@ def _face_rig(head: Head, portrait: Portrait, offsets: Tensor) -> FaceRig:
 def _add_surface(puppet: Puppet, scene: _Scene) -> dict[str, Tensor]:
     """Colour the head's surface and add it as "skin" and "clothes_under"; how far each disc may be refined."""
     head, regions, photo, view = scene.head, scene.regions, scene.photo, scene.view
-    _, depth = view.depth_map(scene.vertices, head.faces.numpy())
-    surface = cut_surface(head, regions, scene.vertices, depth, view, scene.inner)
+    surface = cut_surface(head, regions, scene.vertices, scene.depth, view, scene.inner)
     lid = lid_motion(head, surface)
     skin = color_skin(surface, photo, regions, lid.max(1))
     puppet.light = Light(to_tensor(skin.light), to_tensor(skin.reference))

@@ -92,7 +92,7 @@ class Regions:
     def lips(self, points: Tensor, soft: float = 0.0012) -> Tensor:
         """1 on the red of the lips."""
         near = points[:, 2] > float(self.landmarks[[61, 291], 2].min()) - 0.012
-        outside = _signed_distance(points, self.landmarks[list(LIPS_OUTER)])
+        outside = _signed_distance(points, self.landmarks[list(LIPS_OUTER)], soft)
         return smoothstep(-outside, -soft, soft) * near
 
     def lip_distance(self, points: Tensor, inner: bool = False) -> Tensor:
@@ -108,7 +108,7 @@ class Regions:
         front = smoothstep(
             points[:, 2], float(self.landmarks[98, 2]) - 0.02, float(self.landmarks[98, 2]) - 0.012
         )
-        return smoothstep(-_signed_distance(points, self.landmarks[outline]), -soft, soft) * front
+        return smoothstep(-_signed_distance(points, self.landmarks[outline], soft), -soft, soft) * front
 
     def brows(self, points: Tensor, soft: float = 0.0012, grow: float = 0.0) -> Tensor:
         """1 where the eyebrows are; ``grow`` metres wider."""
@@ -116,7 +116,7 @@ class Regions:
         total = torch.zeros(len(points))
         for lower, upper in (LEFT_BROW, RIGHT_BROW):
             outline = self.landmarks[[*lower, *reversed(upper)]]
-            inside = smoothstep(grow - _signed_distance(points, outline), -soft, soft)
+            inside = smoothstep(grow - _signed_distance(points, outline, soft + grow), -soft, soft)
             total = torch.maximum(total, inside)
         return total * near
 
@@ -157,11 +157,16 @@ def _polyline_distance(points: Tensor, outline: Tensor, closed: bool) -> Tensor:
     return torch.from_numpy(distance).to(points.dtype)
 
 
-def _signed_distance(points: Tensor, outline: Tensor) -> Tensor:
-    """Distance to a closed outline seen from the front (x, y); negative inside."""
-    distance = cKDTree(_dense(outline, True)[:, :2].numpy()).query(points[:, :2].numpy())[0]
-    inside = _inside_polygon(points[:, :2].numpy(), outline[:, :2].numpy())
-    return torch.from_numpy(np.where(inside, -distance, distance)).to(points.dtype)
+def _signed_distance(points: Tensor, outline: Tensor, reach: float) -> Tensor:
+    """Distance to a closed outline seen from the front (x, y); negative inside, infinite further away than `reach`."""
+    reach = 1.01 * reach  # what rounding takes off
+    flat, border = points[:, :2].numpy(), outline[:, :2].numpy()
+    near = np.flatnonzero(((flat > border.min(0) - reach) & (flat < border.max(0) + reach)).all(1))
+    tree = cKDTree(_dense(outline, True)[:, :2].numpy())
+    distance = tree.query(flat[near], distance_upper_bound=reach)[0]
+    signed = np.full(len(flat), np.inf)
+    signed[near] = np.where(_inside_polygon(flat[near], border), -distance, distance)
+    return torch.from_numpy(signed).to(points.dtype)
 
 
 def _inside_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
