@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from perse.capture import capture, open_source
@@ -26,10 +27,15 @@ from perse.head import arkit_names, arkit_to_motion, open_head
 from perse.splat import Camera
 from perse.viewer import write_video
 from perse.viewer.live import LiveViewer, Scene, camera_of, view_of
+from perse.viewer.lobby import Lobby, framed, url_of
 from perse.viewer.stage import AS_IN_PHOTO, NONE, Acting, AvatarStage, Choice, PuppetStage, check_outfit
 from synthetic import small_avatar
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]  # fmt: skip
 WHITE = torch.ones(3)
 
 
@@ -262,8 +268,11 @@ def swap_for_link(path) -> None:
 
 STARTED = """
 import os, sys
-from perse.commands import _leave_cores
-_leave_cores()
+from perse.serving import leave_cores, _let_torch_leave_cores
+leave_cores()
+import perse.cli, perse.viewer.lobby, perse.viewer.target
+slow = [name for name in ("torch", "cv2", "av") if name in sys.modules]
+_let_torch_leave_cores()
 import torch
 from perse.splat import Camera, Gaussians, rasterize
 one = Gaussians(torch.zeros(1, 3), torch.eye(4)[:1], torch.ones(1, 3) * 0.1, torch.ones(1), torch.ones(1, 3))
@@ -272,17 +281,19 @@ viewmat = torch.eye(4)
 viewmat[2, 3] = 2
 assert rasterize(one, Camera(viewmat, K, 32, 32), torch.zeros(3))[1].max() > 0.5
 assert torch.get_num_threads() <= max(1, os.cpu_count() // 2)
-print([name for name in ("sympy", "pandas", "matplotlib") if name in sys.modules], "OPENBLAS_NUM_THREADS" in os.environ)
+import perse.viewer.live
+heavy = [name for name in ("sympy", "pandas", "matplotlib", "scipy.signal") if name in sys.modules]
+print(slow, heavy, "OPENBLAS_NUM_THREADS" in os.environ)
 """
 
 
 def test_the_viewer_starts_lightly_and_leaves_cores_to_the_browser() -> None:
-    """Fails when seconds are spent on imports that nothing needs, every core is taken, or builds inherit the limit."""
+    """Fails when the page waits for slow imports, some serve nothing, all cores are taken, or builds inherit that."""
     told = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     ran = subprocess.run(
         [sys.executable, "-c", STARTED], env=told, capture_output=True, text=True, check=True
     )
-    assert ran.stdout.strip() == "[] False"
+    assert ran.stdout.strip() == "[] [] False"
 
 
 def test_a_port_in_use_is_no_obstacle(stage: AvatarStage) -> None:
@@ -297,7 +308,58 @@ def test_a_port_in_use_is_no_obstacle(stage: AvatarStage) -> None:
             viewer.close()
 
 
+def test_a_photo_of_nobody_is_said_in_the_page_too(tmp_path, capsys, monkeypatch) -> None:
+    """Fails when somebody who looks at the page waits for ever after the command gave up."""
+    Image.new("RGB", (200, 200), "gray").save(tmp_path / "nobody.png")
+    said: list[str] = []
+    monkeypatch.setattr(Lobby, "say", lambda lobby, text, share: said.append(text))
+    fail = Lobby.fail
+    monkeypatch.setattr(Lobby, "fail", lambda lobby, text: (said.append(text), fail(lobby, text)))
+    arguments = ["view", str(tmp_path / "nobody.png"), "--no-browser", "--port", str(free_port())]
+    assert main(arguments) == 2
+    assert "no face" in capsys.readouterr().err
+    assert said[:-1] == ["Loading", "Looking at the face"]
+    assert "no face" in said[-1]
+
+
+def test_a_photo_stands_in_the_middle_of_the_page() -> None:
+    """Fails when a photo is stretched or cut to the shape of the window."""
+    picture = np.zeros((30, 20, 3), np.uint8)
+    for aspect in (0.3, 2 / 3, 1.0, 3.0):
+        shown = framed(picture, aspect)
+        assert shown.shape[1] / shown.shape[0] == pytest.approx(aspect, abs=0.03)
+        assert int((shown == 0).all(-1).sum()) == 600
+
+
 # --- with a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_who_waits_in_the_lobby_sees_the_person_come(stage: AvatarStage, tmp_path) -> None:
+    """Fails when a page that was opened early stays empty, keeps its progress bar, or has errors."""
+    from playwright.sync_api import sync_playwright
+
+    Image.new("RGB", (60, 80), "red").save(tmp_path / "photo.png")
+    lobby = Lobby(tmp_path / "photo.png", port=free_port())
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1000, "height": 600})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url_of(lobby.server))
+        lobby.say("Looking at the face", 0.3)
+        page.get_by_text("Looking at the face").wait_for()
+        viewer = LiveViewer(stage, default_motion().select(range(3)), server=lobby.leave())
+        try:
+            wait_for(lambda: len(viewer.updates) > 0)
+            page.get_by_role("tab", name="Looks").wait_for()
+            assert page.get_by_text("Looking at the face").count() == 0
+            client = next(iter(viewer.server.get_clients().values()))
+            wait_for(lambda: camera_of(client.camera, 64).viewmat.allclose(stage.camera.viewmat, atol=1e-3))
+        finally:
+            viewer.close()
+        browser.close()
+    assert not errors
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -305,14 +367,10 @@ def test_a_browser_shows_the_person_and_its_sliders_move(viewer: LiveViewer, sta
     """Fails when the page has errors, reaches for outside hosts, or a look chosen in it is not drawn."""
     from playwright.sync_api import sync_playwright
 
-    arguments = [
-        "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    ]  # fmt: skip
     category, prompt = "hair", next(p for p in stage.options("hair") if p not in (AS_IN_PHOTO, NONE))
     errors: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1000, "height": 600})
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(viewer.url)

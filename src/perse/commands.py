@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from perse.errors import PerseError
 from perse.pipeline import Preset, Scale, subjects_of, the_photo
-
-if TYPE_CHECKING:
-    from perse.capture import Source
-    from perse.dataset import Motion
-    from perse.viewer.building import Plan
-    from perse.viewer.stage import Outfit, Stage
+from perse.serving import Address, serve, welcome
 
 PAPER_SUBJECTS, PAPER_FRAMES = 957, 513
 
@@ -159,93 +153,15 @@ class ViewConfig:
 
 def view(config: ViewConfig) -> None:
     """Serve the live viewer until interrupted."""
-    import threading
-
-    _leave_cores()
-
-    from perse.dataset import Motion, default_motion
-    from perse.viewer.building import Plan
-    from perse.viewer.stage import open_stage
-
-    motion = Motion.load(config.motion) if config.motion else default_motion()
-    build = None
-    if config.target.is_file():
-        build = Plan(config.target, config.out or Path("runs") / config.target.stem, config.preset)
-    elif config.out is not None or config.preset != "demo":
+    if not config.target.is_file() and (config.out is not None or config.preset != "demo"):
         raise PerseError(f"--out and --preset are for a photo; {config.target} is a folder")
-    address = Address(config.host, config.port, config.browser)
-    threading.Thread(target=_warm, daemon=True).start()
-    serve(open_stage(config.target), motion, address, build=build)
+    with welcome(config.target, Address(config.host, config.port, config.browser)) as lobby:
+        from perse.dataset import Motion, default_motion
+        from perse.viewer.building import Plan
+        from perse.viewer.stage import open_stage
 
-
-def _leave_cores() -> None:
-    """Compute on half of the cores: the browser and a build need some, too. Threads that wait for one another on busy
-    cores cost more than they bring: on two cores, three times as long until a photo's first picture.
-
-    What is started from here is not told: a build takes all.
-    """
-    import os
-
-    half = max(1, (os.cpu_count() or 1) // 2)
-    told = "OPENBLAS_NUM_THREADS" in os.environ
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(half))
-    import numpy  # noqa: F401 - these two bring an OpenBLAS each, which looks only now
-    import scipy.linalg  # noqa: F401
-    import torch
-
-    if not told:
-        del os.environ["OPENBLAS_NUM_THREADS"]
-    torch.set_num_threads(min(half, torch.get_num_threads()))
-
-
-def _warm() -> None:
-    """Import what is slow and not ours while the photo is looked at; the viewer says it if it is missing."""
-    import contextlib
-
-    with contextlib.suppress(ImportError):
-        import viser  # noqa: F401
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the live viewer is served."""
-
-    host: str = "127.0.0.1"
-    """Address to serve on. Others than this machine's own let anyone in the network in."""
-    port: int = 8080
-    """Port to serve on; the next free one if it is taken."""
-    browser: bool = True
-    """Open a browser window (--no-browser: only print the address)."""
-
-
-def serve(
-    stage: Stage,
-    motion: Motion,
-    address: Address,
-    outfit: Outfit | None = None,
-    source: Source | None = None,
-    playing: bool = False,
-    build: Plan | None = None,
-) -> None:
-    """Serve the live viewer until interrupted, dressed in `outfit`, driven by `source` or playing the motion."""
-    import time
-    import webbrowser
-
-    from perse.viewer.live import LiveViewer
-
-    if address.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"warning: everyone who can reach {address.host} can see and change this")
-    viewer = LiveViewer(stage, motion, outfit=outfit, build=build, host=address.host, port=address.port)
-    try:
-        if source is not None:
-            viewer.drive(source)
-        viewer.play(playing)
-        print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
-        if address.browser:
-            webbrowser.open(viewer.url)
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        viewer.close()
+        motion = Motion.load(config.motion) if config.motion else default_motion()
+        build = None
+        if config.target.is_file():
+            build = Plan(config.target, config.out or Path("runs") / config.target.stem, config.preset)
+        serve(lobby, open_stage(config.target, lobby.say), motion, build=build)

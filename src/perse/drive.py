@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perse.commands import Address
 from perse.errors import PerseError
+from perse.serving import Address, leave_cores, serve, welcome
 
 if TYPE_CHECKING:
     import numpy as np
 
     from perse.capture import DriverFrame, Source
     from perse.dataset import Motion
+    from perse.viewer.lobby import Lobby
     from perse.viewer.stage import Choice, Stage
 
 
@@ -58,19 +60,13 @@ def drive(config: DriveConfig) -> None:
         PerseError: no such avatar, photo, video, webcam or take; no face in it; an option makes no sense.
     """
     check(config)
+    webcam = config.source.partition(":")[0] == "webcam"
     if config.source.lower().endswith(".csv"):
-        _play_take(config)
-        return
-    from perse.capture import open_source
-
-    source = open_source(config.source)  # before anything slow: is it there?
-    try:
-        if config.live or (source.live and config.out is None):
-            _show(config, source)
-        else:
-            _write(config, source)
-    finally:
-        source.close()
+        _show_take(config) if config.live else _write_take(config)
+    elif config.live or (webcam and config.out is None):
+        _show(config)
+    else:
+        _write(config)
 
 
 def check(config: DriveConfig) -> None:
@@ -90,39 +86,53 @@ def check(config: DriveConfig) -> None:
         raise PerseError("--live shows the avatar in the browser, --out writes a video: choose one")
 
 
-def _dressed(config: DriveConfig) -> tuple[Stage, dict[str, Choice]]:
+def _dressed(config: DriveConfig, lobby: Lobby | None = None) -> tuple[Stage, dict[str, Choice]]:
     from perse.viewer.stage import open_stage, outfit_of
 
-    stage = open_stage(config.target)
+    stage = open_stage(config.target) if lobby is None else open_stage(config.target, lobby.say)
     outfit = outfit_of(stage, config.looks)
     stage.dress(outfit)
     return stage, outfit
 
 
-def _show(config: DriveConfig, source: Source) -> None:
+def _show(config: DriveConfig) -> None:
     """The live viewer, with the source driving it."""
-    from perse.commands import serve
+    leave_cores()
+    from perse.capture import open_source
     from perse.dataset import default_motion
 
-    stage, outfit = _dressed(config)
-    serve(stage, default_motion(), config.address, outfit, source)
+    source = open_source(config.source)  # before anything opens: is it there?
+    with closing(source), welcome(config.target, config.address) as lobby:
+        stage, outfit = _dressed(config, lobby)
+        serve(lobby, stage, default_motion(), outfit, source)
 
 
-def _play_take(config: DriveConfig) -> None:
-    """Play a CSV of blendshapes."""
-    from tqdm import tqdm
+def _show_take(config: DriveConfig) -> None:
+    """The live viewer, playing a CSV of blendshapes."""
+    leave_cores()
+    motion = _read_take(config)
+    with welcome(config.target, config.address) as lobby:
+        stage, outfit = _dressed(config, lobby)
+        serve(lobby, stage, motion, outfit, playing=True)
 
+
+def _read_take(config: DriveConfig) -> Motion:
     from perse.capture import read_take
-    from perse.commands import serve
-    from perse.viewer import write_video
 
     motion = read_take(config.source, config.fps)
     if config.seconds is not None:
         motion = motion.select(range(min(len(motion), max(1, round(config.seconds * motion.fps)))))
-    stage, outfit = _dressed(config)
-    if config.live:
-        serve(stage, motion, config.address, outfit, playing=True)
-        return
+    return motion
+
+
+def _write_take(config: DriveConfig) -> None:
+    """A video of a CSV of blendshapes."""
+    from tqdm import tqdm
+
+    from perse.viewer import write_video
+
+    motion = _read_take(config)
+    stage, _ = _dressed(config)
     out = config.out or Path("driven.mp4")
     frames = tqdm(range(len(motion)), unit="frame", desc="drawing", disable=None)
     write_video(out, (_drawn(stage, motion, t, config.size) for t in frames), motion.fps)
@@ -140,8 +150,15 @@ def _drawn(stage: Stage, motion: Motion, t: int, size: int) -> np.ndarray:
     return to_uint8(stage.draw(Acting(motion.expr[t], motion.pose[t]), camera, torch.ones(3)))
 
 
-def _write(config: DriveConfig, source: Source) -> None:
+def _write(config: DriveConfig) -> None:
     """Drive frame by frame and write what comes out."""
+    from perse.capture import open_source
+
+    with closing(open_source(config.source)) as source:  # before anything slow: is it there?
+        _write_driven(config, source)
+
+
+def _write_driven(config: DriveConfig, source: Source) -> None:
     import numpy as np
     from tqdm import tqdm
 

@@ -30,10 +30,6 @@ class Controls:
         self._units: dict[str, Any] = {}
         self._turn: list[Any] = []
         self._gaze: list[Any] = []
-        server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
-        server.gui.main_panel.dock_right()
-        server.scene.set_up_direction("+y")
-        server.scene.world_axes.visible = False
         tabs = server.gui.add_tab_group()
         with tabs.add_tab("Looks"):
             for category in CATEGORIES:

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +33,7 @@ from perse.viewer._job_panel import JobPanel
 from perse.viewer._transfer_panel import TransferPanel
 from perse.viewer.building import Plan
 from perse.viewer.feed import Feed
+from perse.viewer.lobby import arrange, start_server, url_of
 from perse.viewer.media import to_uint8, write_video
 from perse.viewer.outfits import Outfits, outfit_to_json, read_outfit
 from perse.viewer.stage import Acting, Choice, Outfit, Stage
@@ -81,6 +82,7 @@ class LiveViewer:
         *,
         outfit: Outfit | None = None,
         build: Plan | None = None,
+        server: viser.ViserServer | None = None,
         host: str = "127.0.0.1",
         port: int = 8080,
     ) -> None:
@@ -89,14 +91,11 @@ class LiveViewer:
         Args:
             outfit: what is worn at first.
             build: the avatar of a photo that may be built from the page.
+            server: one whose page is empty; None: a new one, on `host` and `port`.
 
         Raises:
             PerseError: viser is not installed, the port cannot be used, or the kept outfits cannot be read.
         """
-        try:
-            import viser
-        except ImportError as error:
-            raise PerseError("the live viewer needs viser: pip install 'perse[view]'") from error
         self._stage, self._motion, self._head = stage, motion, open_head()
         self.outfits = Outfits(stage.build)
         """What is kept under names."""
@@ -107,15 +106,7 @@ class LiveViewer:
         self._dressed: dict[str, Choice] | None = None
         self._playing, self._speed, self._loop = False, 1.0, True
         self._height = STILL_HEIGHT // 2
-        try:
-            with redirect_stdout(io.StringIO()):  # its banner: who serves says where
-                self.server = viser.ViserServer(
-                    host=host, port=port, label=f"PERSE: {stage.name}", verbose=False
-                )
-        except OSError as error:
-            raise PerseError(
-                f"cannot serve on {host}:{port} ({error.strerror}); choose another --port"
-            ) from error
+        self.server = start_server(host, port, f"PERSE: {stage.name}") if server is None else server
         self.updates: list[float] = []
         """Times at which pictures were sent, the last few hundred."""
         self._fill_page(build)
@@ -126,7 +117,7 @@ class LiveViewer:
     @property
     def url(self) -> str:
         """Where it is served."""
-        return f"http://{self.server.get_host()}:{self.server.get_port()}"
+        return url_of(self.server)
 
     @property
     def scene(self) -> Scene:
@@ -164,6 +155,7 @@ class LiveViewer:
             self._stage, self._scene, self._past, self._dressed = stage, Scene(), [], None
             self._driven, self._playing, self.outfits = None, False, outfits
             self.server.gui.reset()
+            arrange(self.server)
             self._fill_page()
         for client in self.server.get_clients().values():
             self.reset_camera(client)

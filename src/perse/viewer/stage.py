@@ -5,7 +5,7 @@ A stage knows nothing of windows and sliders: it can be dressed, posed and drawn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,7 @@ from perse.avatar import Avatar, BakedLook
 from perse.dataset import ABSENTABLE, CATEGORIES, Attribute, Portrait, Vocabulary, check_category
 from perse.errors import PerseError
 from perse.splat import Camera, rasterize
+from perse.viewer.target import avatar_folder
 
 if TYPE_CHECKING:
     from perse.studio import Puppet
@@ -141,7 +142,7 @@ class PuppetStage:
     """The studio's puppet of a photo: no training, every prompt of the vocabulary. Blends are drawn by the studio."""
 
     def __init__(self, portrait: Portrait, seed: int = 0) -> None:
-        from perse.studio import StudioEditor
+        from perse.studio import lift
 
         self.name = portrait.name
         self.build: Path | None = None
@@ -149,9 +150,8 @@ class PuppetStage:
         self.portrait: Tensor | None = portrait.image
         self.rest = Acting(portrait.expr, portrait.pose)
         self._vocabulary = Vocabulary()
-        self._editor = StudioEditor()
         self._seed = seed
-        self._bare = self._editor.puppet(portrait)
+        self._bare = lift(portrait)
         self._puppet: Puppet = self._bare
 
     def options(self, category: str) -> tuple[str, ...]:
@@ -193,22 +193,31 @@ class PuppetStage:
         return rasterize(gaussians, camera, background)[0].clamp(0, 1)
 
 
-def open_stage(target: Path) -> Stage:
+def _silent(text: str, share: float) -> None:
+    """Nobody waits."""
+
+
+def open_stage(target: Path, say: Callable[[str, float], None] = _silent) -> Stage:
     """The stage of an avatar's folder, of a build's folder, or of a photo (lifted to a puppet in seconds).
+
+    Args:
+        say: told what is being done, and how much of it all is done already, 0 to 1.
 
     Raises:
         PerseError: it is none of these, or cannot be read.
     """
-    if target.is_file():
+    folder = avatar_folder(target)
+    if folder is None:
         from perse.capture import capture, load_image
 
-        return PuppetStage(capture(load_image(target), name=target.stem))
-    folder = target / "avatar" if (target / "avatar" / "avatar.json").is_file() else target
-    if not (folder / "avatar.json").is_file():
-        raise PerseError(f"{target}: neither an avatar, nor a build that has one, nor a photo")
+        say("Looking at the face", 0.3)
+        portrait = capture(load_image(target), name=target.stem)
+        say("Making a puppet of the photo", 0.5)
+        return PuppetStage(portrait)
     place = folder.resolve().parent
     portrait = place / "portrait"
     photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
+    say("Reading the avatar", 0.5)
     built = folder.resolve().name == "avatar" and (place / "build.json").is_file()
     return AvatarStage(Avatar.load(folder), place.name, photo, place if built else None)
 
