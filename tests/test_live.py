@@ -349,7 +349,7 @@ def test_who_waits_in_the_lobby_sees_the_person_come(stage: AvatarStage, tmp_pat
         page.goto(url_of(lobby.server))
         lobby.say("Looking at the face", 0.3)
         page.get_by_text("Looking at the face").wait_for()
-        viewer = LiveViewer(stage, default_motion().select(range(3)), server=lobby.leave())
+        viewer = LiveViewer(stage, default_motion().select(range(3)), lobby=lobby)
         try:
             wait_for(lambda: len(viewer.updates) > 0)
             page.get_by_role("tab", name="Looks").wait_for()

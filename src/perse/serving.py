@@ -79,7 +79,7 @@ def serve(
 
     from perse.viewer.live import LiveViewer
 
-    viewer = LiveViewer(stage, motion, outfit=outfit, build=build, server=lobby.leave())
+    viewer = LiveViewer(stage, motion, outfit=outfit, build=build, lobby=lobby)
     try:
         if source is not None:
             viewer.drive(source)

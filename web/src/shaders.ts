@@ -158,10 +158,10 @@ void main() {
 export const DRAW_VERTEX = `${HEAD}${RULES}
 uniform usampler2D placed, spread, painted;
 uniform vec2 size;
-in uint point;
 out vec2 away; flat out vec4 paint;
 void main() {
-  ivec2 at = ivec2(int(point) % ${TEXTURE_WIDTH}, int(point) / ${TEXTURE_WIDTH});
+  int point = gl_VertexID >> 2;
+  ivec2 at = ivec2(point % ${TEXTURE_WIDTH}, point / ${TEXTURE_WIDTH});
   vec4 place = uintBitsToFloat(texelFetch(placed, at, 0));
   vec3 cov = uintBitsToFloat(texelFetch(spread, at, 0)).xyz;
   paint = vec4(uintBitsToFloat(texelFetch(painted, at, 0)).rgb, place.w);
@@ -170,7 +170,7 @@ void main() {
   float large = middle + apart, small = max((cov.x * cov.z - cov.y * cov.y) / large, 1e-6);
   vec2 axis = apart < 1e-7 * middle ? vec2(1, 0)
     : normalize(cov.x >= cov.z ? vec2(large - cov.z, cov.y) : vec2(cov.y, large - cov.x));
-  away = (vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0) * reach;
+  away = (vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0) * reach;
   vec2 pixel = place.xy + away.x * sqrt(large) * axis + away.y * sqrt(small) * vec2(-axis.y, axis.x);
   gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0, 1);
 }`;

@@ -33,7 +33,7 @@ from perse.viewer._job_panel import JobPanel
 from perse.viewer._transfer_panel import TransferPanel
 from perse.viewer.building import Plan
 from perse.viewer.feed import Feed
-from perse.viewer.lobby import arrange, start_server, url_of
+from perse.viewer.lobby import Lobby, arrange, start_server, stop_server, url_of
 from perse.viewer.media import to_uint8, write_video
 from perse.viewer.outfits import Outfits, outfit_to_json, read_outfit
 from perse.viewer.stage import Acting, Choice, Outfit, Stage
@@ -82,7 +82,7 @@ class LiveViewer:
         *,
         outfit: Outfit | None = None,
         build: Plan | None = None,
-        server: viser.ViserServer | None = None,
+        lobby: Lobby | None = None,
         host: str = "127.0.0.1",
         port: int = 8080,
     ) -> None:
@@ -91,7 +91,7 @@ class LiveViewer:
         Args:
             outfit: what is worn at first.
             build: the avatar of a photo that may be built from the page.
-            server: one whose page is empty; None: a new one, on `host` and `port`.
+            lobby: whose server and page it takes over; None: a server of its own, on `host` and `port`.
 
         Raises:
             PerseError: viser is not installed, the port cannot be used, or the kept outfits cannot be read.
@@ -106,7 +106,7 @@ class LiveViewer:
         self._dressed: dict[str, Choice] | None = None
         self._playing, self._speed, self._loop = False, 1.0, True
         self._height = STILL_HEIGHT // 2
-        self.server = start_server(host, port, f"PERSE: {stage.name}") if server is None else server
+        self.server = start_server(host, port, f"PERSE: {stage.name}") if lobby is None else lobby.leave()
         self.updates: list[float] = []
         """Times at which pictures were sent, the last few hundred."""
         self._fill_page(build)
@@ -132,7 +132,7 @@ class LiveViewer:
         self._closed = True
         self._changed.set()
         self._drawer.join(timeout=10)
-        self.server.stop()
+        stop_server(self.server)
 
     def _fill_page(self, build: Plan | None = None) -> None:
         """The controls of who is shown, and below them a job: to make an avatar, or to teach it a look."""

@@ -6,6 +6,7 @@ It is up in a second, for nothing slow is imported here: the browser starts whil
 from __future__ import annotations
 
 import io
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 ROWS = 720
 """Height at which a photo is shown, at most."""
 MAX_PIXELS = 50_000_000
+FAREWELL_SECONDS = 0.7
+"""How long a last message may take to every window."""
 
 
 def start_server(host: str, port: int, label: str) -> viser.ViserServer:
@@ -43,6 +46,12 @@ def start_server(host: str, port: int, label: str) -> viser.ViserServer:
         ) from error
     arrange(server)
     return server
+
+
+def stop_server(server: viser.ViserServer) -> None:
+    """End serving, without viser's word on it."""
+    with redirect_stdout(io.StringIO()):
+        server.stop()
 
 
 def arrange(server: viser.ViserServer) -> None:
@@ -83,10 +92,12 @@ class Lobby:
 
     def fail(self, text: str) -> None:
         """Leave a message in the page, and end."""
-        self._bar.visible = False
-        self._words.say(f"{text}.")
-        for client in self.server.get_clients().values():
-            client.flush()
+        if self._open:
+            self._bar.visible = False
+            self._words.say(f"{text}.")
+            self.server.flush()
+            if self.server.get_clients():
+                time.sleep(FAREWELL_SECONDS)
         self.close()
 
     def leave(self) -> viser.ViserServer:
@@ -99,7 +110,7 @@ class Lobby:
     def close(self) -> None:
         """End serving."""
         self._open = False
-        self.server.stop()
+        stop_server(self.server)
 
     def _greet(self, client: viser.ClientHandle) -> None:
         client.camera.on_update(lambda _: self._show_photo(client))
