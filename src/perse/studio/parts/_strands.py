@@ -58,12 +58,22 @@ def segments_of(strands: Array, width: float | Array, taper: float = 0.5, overla
 
 
 def segments_between(
-    start: Array, end: Array, across: Array, along: Array, strand: NDArray[np.int64], overlap: float = 0.58
+    start: Array,
+    end: Array,
+    across: Array,
+    along: Array,
+    strand: NDArray[np.int64],
+    overlap: float = 0.58,
+    up: Array | None = None,
 ) -> Segments:
-    """Gaussians from ``start`` [N, 3] to ``end`` [N, 3], ``across`` [N] metres of sigma wide."""
+    """Gaussians from ``start`` [N, 3] to ``end`` [N, 3], ``across`` [N] metres of sigma wide.
+
+    Their second axis lies across ``up`` [N, 3] (any direction unless given).
+    """
     step = end - start
     tangents = unit(step)
     side = np.where(np.abs(tangents[:, 1:2]) < 0.9, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
+    side = side if up is None else up
     side = unit(np.cross(tangents, side))
     frames = np.stack([tangents, side, np.cross(tangents, side)], -1)
     length = np.linalg.norm(step, axis=1) * overlap

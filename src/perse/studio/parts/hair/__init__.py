@@ -21,8 +21,16 @@ from perse.studio.parts.hair._body import hair_body
 from perse.studio.parts.hair._grow import kept_share, loose, shortened
 from perse.studio.parts.hair._light import GAMMA, colours
 from perse.studio.parts.hair._params import HairParams
-from perse.studio.parts.hair._scalp import PRESENT, Scalp, lengths, off_parting, presence, scalp_density
-from perse.studio.parts.hair._style import Hair, gather_locks, gaussians, segment_counts, thinned
+from perse.studio.parts.hair._scalp import (
+    LAYER,
+    PRESENT,
+    Scalp,
+    lengths,
+    off_parting,
+    presence,
+    scalp_density,
+)
+from perse.studio.parts.hair._style import Hair, core, gather_locks, gaussians, segment_counts, thinned
 from perse.studio.parts.hair._tie import drawn_length, tied, tied_share
 from perse.studio.parts.hair._words import params_from
 from perse.studio.puppet import Puppet, label_code
@@ -34,6 +42,8 @@ BUDGET = 95_000
 """Gaussians of a hairstyle."""
 POINTS = 33
 """Points of a strand before it is cut into Gaussians."""
+CORE_SHORTER = 0.35
+"""By how much the inside of coily hair is shorter than its outside, which hides it."""
 BALD = 0.002
 """Hair shorter than this is shaved."""
 
@@ -54,7 +64,8 @@ def build(puppet: Puppet, params: HairParams, seed: int, detail: float = 1.0) ->
     strands, scalp, present = grown(sitter, body, params, seed, detail)
     length = np.linalg.norm(np.diff(strands, axis=1), axis=2).sum(1)
     drawn = drawn_length(scalp, tied_share(sitter, params, scalp))
-    hair = gaussians(strands, scalp, params, segment_counts(params, length), present, drawn, body, detail)
+    counts = segment_counts(params, length, scalp.chance[:, LAYER])
+    hair = gaussians(strands, scalp, params, counts, present, drawn, body, detail)
     density = Density.of(hair.segments.means, segment_areas(hair.segments.scales))
     hair = thinned(hair, density)
     puppet.add(GROUP, _group(sitter, hair, scalp, present, colours(sitter, params, scalp, hair, density)))
@@ -70,6 +81,7 @@ def grown(
     index, present = _chosen(sitter, params, pool, BUDGET * min(detail, 1.0))
     scalp = pool.take(index)
     length = lengths(sitter, params, scalp) * (0.3 + 0.7 * present)
+    length = length * (1 - CORE_SHORTER * core(params, scalp.chance[:, LAYER]))
     share = tied_share(sitter, params, scalp)[:, None, None]
     if share.min() < 1:
         strands = resample(loose(sitter, body, params, scalp, length, seed), POINTS)
@@ -89,7 +101,7 @@ def _chosen(
     there = smoothstep(there - 0.9 * pool.chance[:, PRESENT], 0.0, 0.1)
     length = lengths(sitter, params, pool)
     tail = params.tied * (0.10 + params.tail)
-    counts = segment_counts(params, length * (1 - params.tied) + tail) * (there > 0)
+    counts = segment_counts(params, length * (1 - params.tied) + tail, pool.chance[:, LAYER]) * (there > 0)
     used = np.cumsum(counts) / budget
     present = there * (1 - smoothstep(used, 0.93, 1.0))
     index = np.flatnonzero(present > 0.02)
@@ -107,7 +119,7 @@ def _group(sitter: Sitter, hair: Hair, scalp: Scalp, present: Array, colour: Arr
         means=tensor(segments.means),
         quats=tensor(segments.quats),
         scales=tensor(segments.scales),
-        opacities=tensor(0.92 * tip * present[segments.strand]),
+        opacities=tensor(0.92 * tip * hair.solid * present[segments.strand]),
         colors=tensor(colour),
         labels=torch.full((len(on_head),), label_code("hair"), dtype=torch.uint8),
         weights=tensor(weights),

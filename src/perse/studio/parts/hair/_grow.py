@@ -9,6 +9,8 @@ from perse.studio.parts.hair._params import HairParams
 from perse.studio.parts.hair._scalp import CLEAR, DISC_A, LAYER, Scalp, fringe_of, off_parting
 
 STEPS = 22
+CURTAIN_CLING = 0.12
+"""How closely a curtain of fringe follows temples and cheeks, or it would stand off them like wings."""
 DOWN = np.array([0.0, -1.0, 0.0])
 
 
@@ -25,7 +27,7 @@ def loose(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, length: 
     guard = FaceGuard(sitter, 0.024 * (0.65 * of_lock + 0.35 * chance[:, CLEAR]) - 0.004, 1 - closed)
     swept = np.maximum(abs(params.fringe_sweep), params.fringe_open)
     top = smoothstep(roots.template[:, 1], sitter.brow_y + 0.02, sitter.brow_y + 0.06)
-    cling = params.cling * (1 - 0.9 * top)
+    cling = params.cling * (1 - 0.9 * top) + CURTAIN_CLING * fringe * params.fringe_open
     inward = unit(roots.points * [1.0, 0.0, 1.0])
     at = roots.points + roots.normals * 0.0004
     strands = [at]

@@ -15,6 +15,8 @@ POOL = 20_000
 """Roots of a whole head of hair."""
 LOCKS = (0.013, 0.008, 0.0045)
 """Distance in metres between the leaders of big, middling and fine locks."""
+SKULL_CENTRE = np.array([0.0, 0.045, 0.005])
+"""A point inside the skull around which hair is drawn to a tie."""
 CROWN = np.array([0.004, -0.038])
 """x, z of the whorl on the template."""
 FRONT = 0.10

@@ -11,16 +11,35 @@ from perse.studio.parts._shade import Density
 from perse.studio.parts._sitter import Array, Body, smoothstep, unit
 from perse.studio.parts._strands import Segments, points_along, segments_between
 from perse.studio.parts.hair._params import HairParams
-from perse.studio.parts.hair._scalp import LAYER, PHASE, PITCH, RADIUS, STRAY, Scalp
+from perse.studio.parts.hair._scalp import LAYER, PHASE, PITCH, RADIUS, SKULL_CENTRE, STRAY, Scalp
 
 STRAIGHT_SEGMENT = 0.0135
 """Metres of a Gaussian along a straight strand."""
 MOST_SEGMENTS = 96
+LONE = 0.3
+"""Opacity of a strand that stands alone: a hair is finer than a pixel."""
+FLAT = 2.0
+"""How much wider a strand lies over the skull when it is drawn to a tie: seen from its end it is no wire."""
+DENSE = 170.0
+"""Optical depth a metre of loose hair: whatever has more is no lone strand, however dense a tail may be."""
+CORE = 0.45
+"""Strands of lower layers than this are the inside of coily hair."""
 
 
-def segment_counts(params: HairParams, length: Array) -> NDArray[np.int64]:
-    """How many Gaussians strands of these lengths [N] need: more for tighter curls."""
+def core(params: HairParams, layer: Array) -> Array:
+    """0..1 how far strands [N] of these layers are the dark inside of coily hair.
+
+    Nobody sees them coil: they run straight through the middle of their coil, about as wide. That spares
+    Gaussians for the outside, and the hair is not see-through.
+    """
+    tight = smoothstep(params.curl, 0.0, 0.003) * (1 - smoothstep(params.pitch, 0.014, 0.024))
+    return tight * (1 - smoothstep(layer, CORE - 0.06, CORE + 0.06))
+
+
+def segment_counts(params: HairParams, length: Array, layer: Array) -> NDArray[np.int64]:
+    """How many Gaussians strands of these lengths and layers [N] need: more for tighter curls."""
     curliness = 6.2 / params.pitch * smoothstep(params.curl, 0.0, 0.004) * (0.55 + 0.45 * params.flatness)
+    curliness = curliness * (1 - core(params, layer))
     winding = 2 * params.bun + 0.6 * params.braid
     piece = 1 / (1 / STRAIGHT_SEGMENT + curliness + winding / 0.012)
     return np.clip(np.ceil(length / piece + 0.8), 3, MOST_SEGMENTS).astype(np.int64)
@@ -50,12 +69,13 @@ def gather_locks(strands: Array, scalp: Scalp, params: HairParams, length: Array
 
 
 def thinned(hair: Hair, density: Density) -> Hair:
-    """Single strands outside the mass of hair made fine, or they would look like wire."""
+    """Single strands outside the mass of hair made fine and faint, or they would look like wire."""
     around = density.at(hair.segments.means)
-    share = smoothstep(around / np.quantile(around, 0.3), 0.0, 0.8)
+    mass = min(np.quantile(around, 0.3), DENSE)
+    share = smoothstep(around / mass, 0.0, 0.8)
     scales = hair.segments.scales.copy()
     scales[:, 1:] *= (0.4 + 0.6 * share)[:, None]
-    return replace(hair, segments=replace(hair.segments, scales=scales))
+    return replace(hair, segments=replace(hair.segments, scales=scales), solid=LONE + (1 - LONE) * share)
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ class Hair:
     segments: Segments
     round: Array
     """[N, 3] where on its lock or curl a Gaussian lies: unit length on its surface, zero at its middle."""
+    solid: Array
+    """[N] share of its opacity that a Gaussian keeps."""
 
 
 def wind(
@@ -88,12 +110,14 @@ def wind(
     around = offset / (np.linalg.norm(offset, axis=1, keepdims=True) + 0.0025)
     pitch = (params.pitch * (0.75 + 0.5 * leads[:, PITCH]))[strand]
     grown = smoothstep(run - drawn[strand], 0.15 * params.pitch, 1.6 * params.pitch)
-    radius = params.curl * (0.6 + 0.8 * leads[:, RADIUS] + 0.25 * (chance[:, RADIUS] - 0.5))[strand] * grown
+    visible = 1 - core(params, chance[:, LAYER])
+    size = params.curl * visible * (0.6 + 0.8 * leads[:, RADIUS] + 0.25 * (chance[:, RADIUS] - 0.5))
+    radius = size[strand] * grown
     phase = 2 * np.pi * leads[:, PHASE] + 1.3 * (chance[:, PHASE] - 0.5)
     angle = 2 * np.pi * run / pitch + phase[strand]
     out = np.cos(angle)[:, None] * side + (params.flatness * np.sin(angle))[:, None] * rise
     points = points + radius[:, None] * out
-    share = np.clip(params.curl / 0.006, 0, 1) * grown[:, None]
+    share = np.clip(params.curl / 0.006, 0, 1) * (visible[strand] * grown)[:, None]
     around = around * (1 - share) + out * share
     points = points + _frizz(chance, strand, t, run, params)
     points = body.push_out(points, np.where(t > 0, 0.0008 * np.minimum(run / 0.01, 1.0), -1.0))
@@ -126,10 +150,15 @@ def gaussians(
     deep = (1 - scalp.chance[:, LAYER]) ** 1.5
     width = params.width * (1 + params.fill * deep * scalp.inside) * (0.6 + 0.4 * scalp.inside)
     length = np.linalg.norm(np.diff(strands, axis=1), axis=2).sum(1)
+    width = np.maximum(width, 0.5 * params.curl * core(params, scalp.chance[:, LAYER]) * scalp.inside)
     width = width * (0.5 + 0.5 * smoothstep(length, 0.002, 0.012))
     width = width * (1 - 0.4 * (scalp.chance[:, STRAY] > 1 - params.flyaway))
     width = width / np.sqrt(min(detail, 1.0)) * np.sqrt(present)
     middle = (t[starts] + t[starts + 1]) / 2
     taper = (0.75 + 0.25 * smoothstep(middle, 0.0, 0.12)) * (1 - 0.55 * smoothstep(middle, 0.5, 1.0))
-    segments = segments_between(points[starts], points[starts + 1], width[owner] * taper, middle, owner)
-    return Hair(segments, (around[starts] + around[starts + 1]) / 2)
+    across = width[owner] * taper
+    outward = unit(points[starts] - SKULL_CENTRE)
+    segments = segments_between(points[starts], points[starts + 1], across, middle, owner, up=outward)
+    combed = np.clip((drawn[owner] - middle * length[owner]) / 0.02, 0, 1)
+    segments.scales[:, 1] *= 1 + FLAT * combed
+    return Hair(segments, (around[starts] + around[starts + 1]) / 2, np.ones(len(owner)))

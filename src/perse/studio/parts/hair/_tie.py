@@ -7,10 +7,18 @@ from scipy.spatial import cKDTree
 
 from perse.studio.parts._sitter import Array, Body, Sitter, smoothstep, unit
 from perse.studio.parts.hair._params import HairParams
-from perse.studio.parts.hair._scalp import CLEAR, DISC_A, DISC_R, LAYER, LONG, PLAIT, Scalp, fringe_of
+from perse.studio.parts.hair._scalp import (
+    CLEAR,
+    DISC_A,
+    DISC_R,
+    LAYER,
+    LONG,
+    PLAIT,
+    SKULL_CENTRE,
+    Scalp,
+    fringe_of,
+)
 
-CENTRE = np.array([0.0, 0.045, 0.005])
-"""A point inside the skull around which hair is drawn."""
 TIE_RADIUS = 0.013
 
 
@@ -21,8 +29,8 @@ def tied(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, points: i
     left, right = (_Tail(body, params, skull, sign) for sign in (1.0, -1.0))
     share = (roots.template[:, 0] > 0.002 * (chance[:, CLEAR] - 0.5)).astype(float)[:, None]
     tie = left.tie * share + right.tie * (1 - share)
-    start = roots.points + roots.normals * 0.0005 - CENTRE
-    from_, to = unit(start), unit(tie - CENTRE)
+    start = roots.points + roots.normals * 0.0005 - SKULL_CENTRE
+    from_, to = unit(start), unit(tie - SKULL_CENTRE)
     angle = np.arccos(np.clip((from_ * to).sum(1), -0.98, 1.0))
     over = angle * 0.088
     tail = params.tail * (0.88 + 0.12 * chance[:, LONG])
@@ -38,7 +46,7 @@ def tied(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, points: i
     reach = skull.radius(ray.reshape(-1, 3)).reshape(s.shape)
     own = np.linalg.norm(start, axis=1) - reach[:, 0]  # the skull's radius is smooth; roots are on the skin
     near = 1 - smoothstep(s, 0.0, 0.35)
-    head = CENTRE + ray * (reach + own[:, None] * near + rise)[..., None]
+    head = SKULL_CENTRE + ray * (reach + own[:, None] * near + rise)[..., None]
     pull = smoothstep(s, 0.55, 1.0)[..., None]
     disc = _disc(chance)
     knot = left.bundle(disc, np.zeros((len(scalp), 1)), chance) * share[:, None]
@@ -53,7 +61,7 @@ def tied(sitter: Sitter, body: Body, params: HairParams, scalp: Scalp, points: i
 
 def drawn_length(scalp: Scalp, share: Array) -> Array:
     """Metres [N] of each strand that lie drawn over the head, when it is tied by ``share`` [N]."""
-    return share * 0.9 * np.linalg.norm(scalp.roots.points - CENTRE, axis=1)
+    return share * 0.9 * np.linalg.norm(scalp.roots.points - SKULL_CENTRE, axis=1)
 
 
 def tied_share(sitter: Sitter, params: HairParams, scalp: Scalp) -> Array:
@@ -80,7 +88,7 @@ class _Skull:
             & (t[:, 2] > -0.04)
             & (t[:, 2] < 0.06)
         )
-        offset = sitter.rest[sitter.skin_vertices][(t[:, 1] > sitter.eye[1] - 0.11) & ~ear] - CENTRE
+        offset = sitter.rest[sitter.skin_vertices][(t[:, 1] > sitter.eye[1] - 0.11) & ~ear] - SKULL_CENTRE
         self._length = np.linalg.norm(offset, axis=1)
         self._tree = cKDTree(offset / self._length[:, None])
 
@@ -102,7 +110,7 @@ class _Tail:
         ray = unit(np.array([lateral, _height(params.tie), _depth(params.tie) * (1 - 0.35 * params.pair)]))
         self.out = ray
         surface = skull.radius(ray[None])[0]
-        self.tie = CENTRE + ray * (surface + 0.009)
+        self.tie = SKULL_CENTRE + ray * (surface + 0.009)
         self.axis, self.across, self.up = self._centre_line(body, sign)
 
     def _centre_line(self, body: Body, sign: float) -> tuple[Array, Array, Array]:

@@ -60,7 +60,7 @@ def _coily(style: HairParams) -> HairParams:
         volume=style.volume * 2.0 + 0.008, lift=0.9, turn=0.0, cling=style.cling * 0.2, flyaway=0.06,
         length=0.03 + 0.34 * style.length if long else style.length,
         gravity=style.gravity * (0.35 if style.length < 0.2 else 0.6),
-        width=0.00058, fill=2.6, part=style.part * 0.3, sides=min(1.0, style.sides * 1.6),
+        width=0.00058, fill=2.6, part=0.0, sides=min(1.0, style.sides * 1.6),
     )  # fmt: skip
 
 
