@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from perse.head import Head, rasterize_mesh
 from perse.studio._image import Array, Photo, erode, sample, smoothstep
@@ -13,6 +14,8 @@ LUMA = np.array([0.3, 0.59, 0.11])
 CAVITY = np.array([0.34, 0.125, 0.115])
 TONGUE_COLOR = np.array([0.66, 0.33, 0.32])
 GUM = np.array([0.60, 0.31, 0.30])
+TOOTH_GOES_ON = 0.006
+"""Metres over which teeth behind the lips keep the colours of those that the photo shows."""
 TOOTH = np.array([0.80, 0.76, 0.70])
 
 
@@ -81,7 +84,7 @@ def color_mouth(
     depth = lips_z - surface.template[:, 2]  # metres behind the lips
     dark = np.clip(np.exp(-np.maximum(depth - 0.006, 0) / 0.018), 0.22, 1)[:, None]
     colors[surface.inner] = (CAVITY * exposure * (0.25 + 1.5 * dark))[surface.inner]
-    shown = mouth_mask_at(surface, photo.mouth)[:, None]
+    shown = mouth_mask_at(surface, photo.mouth)
     for part, base in (
         (UPPER_TEETH, tooth),
         (LOWER_TEETH, tooth * 0.9),
@@ -95,11 +98,23 @@ def color_mouth(
         reach = 0.035 if part == TONGUE else 0.020
         if part != TONGUE:
             painted = _teeth_and_gums(surface.template[rows], painted, upper=part == UPPER_TEETH)
-        occlusion = np.clip(np.exp(-np.maximum(depth[rows] - 0.004, 0) / reach), 0.18, 1)[:, None]
+        lit = 0.004 if part == TONGUE else float(depth[rows].min()) + 0.002  # light falls on the front teeth
+        occlusion = np.clip(np.exp(-np.maximum(depth[rows] - lit, 0) / reach), 0.18, 1)[:, None]
         painted = painted * facing * occlusion ** np.array([1.0, 1.2, 1.3])  # shade in a mouth is warm
         keep = shown[rows] & (part == UPPER_TEETH)
-        colors[rows] = np.where(keep, sample(photo.image, surface.pixels[rows]), painted)
+        if keep.any():
+            painted[keep] = sample(photo.image, surface.pixels[rows][keep])
+            painted = _continued(painted, surface.template[rows], keep)
+        colors[rows] = painted
     return colors
+
+
+def _continued(colors: Array, points: Array, known: Array) -> Array:
+    """Teeth go on behind the lips in the colours they show: [N, 3] blended where not ``known`` [N]."""
+    distance, near = cKDTree(points[known]).query(points, k=12)
+    weight = np.exp(-((distance[:, :1] / TOOTH_GOES_ON) ** 2))
+    weight[known] = 0
+    return colors * (1 - weight) + colors[known][near].mean(1) * weight
 
 
 def _teeth_and_gums(points: Array, color: Array, upper: bool) -> Array:

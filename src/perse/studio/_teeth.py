@@ -26,6 +26,8 @@ OVERBITE, OVERJET = 0.002, 0.002
 """Metres by which the upper teeth overlap the lower ones in height, and stand before them."""
 BEHIND_LIPS = 0.0012
 """Metres that teeth stay behind whatever lip covers them."""
+NEARLY = 0.94
+"""Share of the bright mouth pixels that may stay uncovered is the rest: the border of the lip is bright, too."""
 MAX_PULL = 0.012
 GRID = 5e-4  # metres a pixel, where teeth and lips are compared
 
@@ -124,7 +126,7 @@ def _front_depth(points: Array, faces: Array) -> Array:
 def _drop_in_photo(head: Head, portrait: Portrait, offsets: Tensor, photo: Photo, view: View) -> float | None:
     """How many metres lower the photo's smile shows the upper teeth; None where it shows none.
 
-    Tries -4 to 12 mm; takes the first that covers clearly more of the bright, pale mouth pixels.
+    Tries -4 to 12 mm; takes the least that covers nearly as much of the bright, pale mouth pixels as any does.
     """
     mouth = erode(photo.mouth, 3) > 0
     if mouth.sum() <= MIN_MOUTH_PIXELS:
@@ -140,12 +142,10 @@ def _drop_in_photo(head: Head, portrait: Portrait, offsets: Tensor, photo: Photo
     faces, row = head.faces[near].numpy(), (head.face_part[near] == UPPER_TEETH).numpy()
     upper = head.vertex_part == UPPER_TEETH
     before = np.nan_to_num(view.depth_map(vertices.double().numpy(), faces[~row])[1], nan=np.inf)
-    best_cover, best = -1.0, 0.0
-    for millimetres in range(-4, 13):
+    drops, covers = np.arange(-4, 13) * 1e-3, []
+    for drop in drops:
         moved = vertices.clone()
-        moved[upper, 1] -= 1e-3 * millimetres
+        moved[upper, 1] -= drop
         _, depth = view.depth_map(moved.double().numpy(), faces[row])
-        cover = ((depth < before) & bright).sum() / bright.sum()
-        if cover > best_cover + 0.02:
-            best_cover, best = cover, 1e-3 * millimetres
-    return best
+        covers.append(((depth < before) & bright).sum() / bright.sum())
+    return float(drops[np.argmax(np.array(covers) >= NEARLY * max(covers))])
