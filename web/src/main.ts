@@ -14,6 +14,7 @@ interface Scripting {
   face(units: Record<string, number>, turn?: Partial<Turn>): void;
   idle(playing: boolean): void;
   view(yaw: number, pitch: number, zoom?: number): void;
+  painter(who?: "gpu" | "cpu"): "gpu" | "cpu";
   picture(width: number, height: number): { width: number; height: number; rgba: Uint8Array };
   stats(): { points: number; drawn: number; frames: number; framesPerSecond: number };
 }
@@ -124,6 +125,10 @@ window.perse = {
   view: (yaw, pitch, zoom = 1) => {
     Object.assign(playing().camera, { yaw, pitch, zoom });
     playing().touch();
+  },
+  painter: (who = playing().painter) => {
+    if (who !== "gpu" && (who as string) !== "cpu") throw new Error("the painter is gpu or cpu");
+    return (playing().painter = who);
   },
   picture: (width, height) => ({ width, height, rgba: playing().picture(width, height) }),
   stats: () => {

@@ -26,6 +26,8 @@ const NECK = 3;
 const SLOW_MS = 45;
 const FAST_MS = 18;
 const SHARES = [1, 0.75, 0.5, 0.35];
+/** Share of the points that MLP_pose is asked about in a frame, while frames are slow: the others keep its last answer. */
+const DETAILS = 1 / 8;
 const MAX_PIXEL_RATIO = 2;
 const WHITE: Backdrop = { inner: [1, 1, 1], outer: [1, 1, 1], fade: [1e9, 2e9] };
 
@@ -137,6 +139,16 @@ export class Player {
     return this.renderer.visible;
   }
 
+  /** Who draws the points: the processor where the graphics driver is software. */
+  get painter(): "gpu" | "cpu" {
+    return this.renderer.software ? "cpu" : "gpu";
+  }
+
+  set painter(who: "gpu" | "cpu") {
+    this.renderer.software = who === "cpu";
+    this.touch();
+  }
+
   private tick(now: number): void {
     const passed = Math.min(0.1, (now - this.before) / 1000);
     this.before = now;
@@ -152,11 +164,13 @@ export class Player {
       Math.max(1, Math.round(this.canvas.width * share)),
       Math.max(1, Math.round(this.canvas.height * share)),
     ];
-    const changed = moving || this.stale || size[0] !== this.size[0] || size[1] !== this.size[1];
+    const resized = size[0] !== this.size[0] || size[1] !== this.size[1];
+    const changed = moving || this.stale || resized || !this.renderer.detailedAll;
     if (!changed && this.renderer.settled) return;
     if (changed) {
       this.dress();
-      this.renderer.place(this.skeleton.frame(this.acting(this.eased)), this.camera.view(...size), size);
+      const details = this.renderer.software || this.share > 0 ? DETAILS : 1;
+      this.renderer.place(this.skeleton.frame(this.acting(this.eased)), this.camera.view(...size), size, details);
       this.stale = false;
       this.size = size;
     }

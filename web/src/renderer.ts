@@ -1,10 +1,15 @@
-/** WebGL2: poses all points once a frame, sorts them by depth, blends them far to near in 16-bit floats. */
+/**
+ * WebGL2: poses all points once a frame, sorts them by depth, blends them far to near in 16-bit floats. Where the driver
+ * is software, the last step is done by the painter.
+ */
 
 import { type Avatar, TEXTURE_WIDTH } from "./avatar";
 import type { View } from "./camera";
+import { compile, pointTables, type Program, texture } from "./gl";
 import type { Frame } from "./motion";
-import { DRAW_FRAGMENT, DRAW_VERTEX, FULL_SCREEN, packNetwork, poseSource, RESOLVE } from "./shaders";
-import { Sorter } from "./sort";
+import { Painter } from "./painter";
+import { detailSource, DRAW_FRAGMENT, DRAW_VERTEX, FULL_SCREEN, packNetwork, poseSource, RESOLVE } from "./shaders";
+import { corners, Sorter } from "./sort";
 
 export interface Backdrop {
   /** sRGB in [0, 1]. */
@@ -16,21 +21,33 @@ export interface Backdrop {
 
 const INPUTS = ["means", "quats", "scales", "colors", "weights", "codes"] as const;
 const OUTPUTS = ["placed", "spread", "painted"] as const;
+const DETAILS = ["turn", "swell", "tint"] as const;
+const STILL = ["still0", "still1", "still2"] as const;
 const COLUMNS_UNIT = INPUTS.length;
-
-interface Program {
-  program: WebGLProgram;
-  at: (name: string) => WebGLUniformLocation | null;
-}
+const DETAILS_UNIT = COLUMNS_UNIT + 1;
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 export class Renderer {
   private readonly gl: WebGL2RenderingContext;
+  /** Whether the processor draws the points. */
+  software: boolean;
+  private readonly detailProgram: Program | null;
   private readonly poseProgram: Program;
   private readonly drawProgram: Program;
   private readonly resolveProgram: Program;
   private readonly inputs: Record<string, WebGLTexture> = {};
-  private readonly outputs: WebGLTexture[] = [];
+  private readonly outputs: WebGLTexture[];
   private readonly posed: WebGLFramebuffer;
+  private readonly details: WebGLTexture[];
+  private readonly detailed: WebGLFramebuffer;
+  private readonly still: WebGLTexture[];
+  private readonly painter = new Painter();
+  private readonly spread: Uint32Array;
+  private readonly painting: Uint32Array;
+  /** What MLP_pose was last asked about, how many rows still wait for its answer, and the next one. */
+  private motion = new Float32Array(0);
+  private waiting = 0;
+  private row = 0;
   private readonly picture: WebGLTexture;
   private readonly painted: WebGLFramebuffer;
   private readonly empty: WebGLVertexArrayObject;
@@ -49,6 +66,8 @@ export class Renderer {
   private asked = 0;
   private sorted = -1;
   private drawn = 0;
+  /** Points in the GPU's list. */
+  private listed = 0;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -59,7 +78,10 @@ export class Renderer {
     this.gl = gl;
     const renderable = gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float");
     this.halves = renderable !== null;
+    const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
+    this.software = SOFTWARE.test(String(gl.getParameter(named)));
     const { header, rows, count } = avatar;
+    this.detailProgram = header.network ? compile(gl, FULL_SCREEN, detailSource(header, header.network)) : null;
     this.poseProgram = compile(gl, FULL_SCREEN, poseSource(header));
     this.drawProgram = compile(gl, DRAW_VERTEX, DRAW_FRAGMENT);
     this.resolveProgram = compile(gl, FULL_SCREEN, RESOLVE);
@@ -69,18 +91,10 @@ export class Renderer {
     this.upload("codes", codes(avatar), 0, rows);
     this.steps = this.uploadColumns();
     if (header.network) this.uploadNetwork();
-    this.posed = gl.createFramebuffer();
-    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
-    OUTPUTS.forEach((_, k) => {
-      const target = texture(gl);
-      gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, TEXTURE_WIDTH, rows);
-      gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0 + k, gl.TEXTURE_2D, target, 0);
-      this.outputs.push(target);
-    });
-    gl.drawBuffers(OUTPUTS.map((_, k) => gl.COLOR_ATTACHMENT0 + k));
+    [this.posed, this.outputs] = pointTables(gl, rows);
+    [this.detailed, this.details] = pointTables(gl, rows);
     this.picture = texture(gl);
     this.painted = gl.createFramebuffer();
-    this.empty = gl.createVertexArray();
     this.quads = gl.createVertexArray();
     this.order = gl.createBuffer();
     gl.bindVertexArray(this.quads);
@@ -91,7 +105,12 @@ export class Renderer {
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
     this.sorter = new Sorter(count, TEXTURE_WIDTH * rows);
     this.corners = new Uint32Array(6 * count);
-    for (const program of [this.poseProgram, this.drawProgram, this.resolveProgram]) this.bindUnits(program);
+    this.spread = new Uint32Array(this.sorter.placed.length);
+    this.painting = new Uint32Array(this.sorter.placed.length);
+    for (const program of [this.detailProgram, this.poseProgram, this.drawProgram, this.resolveProgram])
+      if (program) this.bindUnits(program);
+    this.empty = gl.createVertexArray();
+    this.still = this.rest(rows);
   }
 
   /** Points drawn in the last frame. */
@@ -103,6 +122,7 @@ export class Renderer {
   update(changed: { first: number; end: number }): void {
     for (const name of ["means", "quats", "scales", "colors", "weights"] as const)
       this.upload(name, this.avatar.tables[name], changed.first, changed.end);
+    this.waiting = this.avatar.rows;
   }
 
   /** Whether points are drawn in the order of the pose they are in. */
@@ -110,12 +130,18 @@ export class Renderer {
     return this.sorted === this.posedAs;
   }
 
-  /** Place all points for a picture of this size. */
-  place(frame: Frame, view: View, size: [number, number]): void {
+  /** Place all points for a picture of this size. `details`: the share of them that MLP_pose is asked about anew. */
+  place(frame: Frame, view: View, size: [number, number], details = 1): void {
     this.posedAs++;
+    this.detail(frame, details);
     this.pose(frame, view, size);
     this.pictureWanted = size;
-    if (!this.fence) this.request();
+    if (!this.fence && !this.software) this.request();
+  }
+
+  /** Whether MLP_pose has answered for all points as they are. */
+  get detailedAll(): boolean {
+    return this.waiting === 0;
   }
 
   /** Sort if the GPU has told depths meanwhile; whether it has. */
@@ -129,6 +155,7 @@ export class Renderer {
 
   /** Wait for the GPU and sort. */
   finish(): void {
+    if (this.software) return; // done when the points are drawn
     while (!this.settled) {
       if (!this.fence) this.request();
       this.collect();
@@ -156,24 +183,75 @@ export class Renderer {
 
   // ---- a frame ----------------------------------------------------------------------------------------
 
-  private pose(frame: Frame, view: View, size: [number, number]): void {
-    const { gl, avatar } = this;
-    const { at } = this.use(this.poseProgram);
+  /** Ask MLP_pose about rows of points: the longest waiting first. */
+  private detail(frame: Frame, share: number): void {
+    const { gl, avatar, detailProgram } = this;
+    if (!detailProgram) return;
+    const motion = Float32Array.from([...frame.columns, ...frame.joints]);
+    if (this.motion.length !== motion.length || motion.some((value, k) => value !== this.motion[k])) {
+      this.motion = motion;
+      this.waiting = avatar.rows;
+    }
+    if (this.waiting === 0) return;
+    const { at } = this.use(detailProgram);
+    this.bendBy(detailProgram, frame);
+    gl.uniform1i(at("resting"), 0);
+    this.bind(INPUTS.map((name) => this.inputs[name]));
+    this.bind(this.still, DETAILS_UNIT);
+    const count = Math.min(this.waiting, Math.ceil(share * avatar.rows));
+    const whole = Math.min(count, avatar.rows - this.row);
+    this.run(this.detailed, this.row, whole);
+    if (count > whole) this.run(this.detailed, 0, count - whole);
+    this.row = (this.row + count) % avatar.rows;
+    this.waiting -= count;
+  }
+
+  /** What MLP_pose says of every point where nothing moves. */
+  private rest(rows: number): WebGLTexture[] {
+    const { gl } = this;
+    const [target, still] = pointTables(gl, rows);
+    if (!this.detailProgram) return still;
+    const { at } = this.use(this.detailProgram);
+    gl.uniform1i(at("resting"), 1);
+    this.bind(INPUTS.map((name) => this.inputs[name]));
+    this.bind(this.details, DETAILS_UNIT);
+    this.run(target, 0, rows);
+    return still;
+  }
+
+  /** Run the program in use over rows of points. */
+  private run(target: WebGLFramebuffer, first: number, count: number): void {
+    const { gl } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target);
+    gl.viewport(0, 0, TEXTURE_WIDTH, this.avatar.rows);
+    gl.enable(gl.SCISSOR_TEST);
+    gl.scissor(0, first, TEXTURE_WIDTH, count);
+    gl.disable(gl.BLEND);
+    gl.bindVertexArray(this.empty);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.disable(gl.SCISSOR_TEST);
+  }
+
+  private bendBy({ at }: Program, frame: Frame): void {
+    const { gl } = this;
     const mixture = new Float32Array(this.steps.length);
     for (let k = 0; k < mixture.length; k++) mixture[k] = this.steps[k] * frame.columns[Math.floor(k / 3)];
     gl.uniform3fv(at("mixture"), mixture);
     gl.uniform4fv(at("joints"), frame.joints);
+  }
+
+  private pose(frame: Frame, view: View, size: [number, number]): void {
+    const { gl, avatar } = this;
+    const { at } = this.use(this.poseProgram);
+    this.bendBy(this.poseProgram, frame);
     gl.uniform4fv(at("jointQuats"), frame.quats);
     gl.uniformMatrix4fv(at("viewmat"), true, view.viewmat);
     gl.uniform2f(at("focal"), ...view.focal);
     gl.uniform2f(at("center"), ...view.center);
     gl.uniform2f(at("size"), ...size);
     this.bind(INPUTS.map((name) => this.inputs[name]));
-    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
-    gl.viewport(0, 0, TEXTURE_WIDTH, avatar.rows);
-    gl.disable(gl.BLEND);
-    gl.bindVertexArray(this.empty);
-    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    this.bind(this.details, DETAILS_UNIT);
+    this.run(this.posed, 0, avatar.rows);
   }
 
   /** Ask the GPU for depths, without waiting. */
@@ -199,26 +277,53 @@ export class Renderer {
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
     const sorted = sorter.sort();
     this.sorted = this.asked;
-    this.drawn = sorted.length;
+    this.drawn = this.listed = sorted.length;
     gl.bindVertexArray(this.quads);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners(sorted, this.corners), gl.DYNAMIC_DRAW);
   }
 
   private paint(size: [number, number]): void {
+    if (this.software) this.paintHere(size);
+    else this.paintThere(size);
+  }
+
+  /** On the processor. */
+  private paintHere(size: [number, number]): void {
+    const { gl, sorter, spread, painting } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.posed);
+    [sorter.placed, spread, painting].forEach((table, k) => {
+      gl.readBuffer(gl.COLOR_ATTACHMENT0 + k);
+      gl.readPixels(0, 0, TEXTURE_WIDTH, this.avatar.rows, gl.RGBA_INTEGER, gl.UNSIGNED_INT, table);
+    });
+    const sorted = sorter.sort();
+    this.sorted = this.posedAs;
+    this.drawn = sorted.length;
+    const [placed, spreads, painted] = [sorter.placed, spread, painting].map(({ buffer }) => new Float32Array(buffer));
+    const rgba = this.painter.paint({ placed, spread: spreads, painted }, sorted, size);
+    this.pictureSize = [0, 0];
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.picture);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, ...size, 0, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.LINEAR);
+  }
+
+  /** On the GPU. */
+  private paintThere(size: [number, number]): void {
     const { gl } = this;
     this.resize(size);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.painted);
     gl.viewport(0, 0, ...size);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    if (this.drawn === 0) return;
+    if (this.listed === 0) return;
     const { at } = this.use(this.drawProgram);
     gl.uniform2f(at("size"), ...size);
     this.bind(this.outputs);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.bindVertexArray(this.quads);
-    gl.drawElements(gl.TRIANGLES, 6 * this.drawn, gl.UNSIGNED_INT, 0);
+    gl.drawElements(gl.TRIANGLES, 6 * this.listed, gl.UNSIGNED_INT, 0);
   }
 
   private resolve(backdrop: Backdrop): void {
@@ -299,8 +404,8 @@ export class Renderer {
     const buffer = gl.createBuffer();
     gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, buffer);
     gl.bufferData(gl.UNIFORM_BUFFER, weights, gl.STATIC_DRAW);
-    const { program } = this.poseProgram;
-    gl.uniformBlockBinding(program, gl.getUniformBlockIndex(program, "Network"), 0);
+    const program = this.detailProgram?.program;
+    if (program) gl.uniformBlockBinding(program, gl.getUniformBlockIndex(program, "Network"), 0);
   }
 
   private bindUnits(program: Program): void {
@@ -308,6 +413,8 @@ export class Renderer {
     gl.useProgram(program.program);
     INPUTS.forEach((name, unit) => { gl.uniform1i(program.at(name), unit); });
     OUTPUTS.forEach((name, unit) => { gl.uniform1i(program.at(name), unit); });
+    for (const names of [DETAILS, STILL])
+      names.forEach((name, k) => { gl.uniform1i(program.at(name), DETAILS_UNIT + k); });
     gl.uniform1i(program.at("picture"), 0);
     gl.uniform1i(program.at("columns"), COLUMNS_UNIT);
   }
@@ -317,26 +424,13 @@ export class Renderer {
     return program;
   }
 
-  private bind(textures: WebGLTexture[]): void {
+  private bind(textures: WebGLTexture[], first = 0): void {
     const { gl } = this;
-    textures.forEach((one, unit) => {
-      gl.activeTexture(gl.TEXTURE0 + unit);
+    textures.forEach((one, k) => {
+      gl.activeTexture(gl.TEXTURE0 + first + k);
       gl.bindTexture(gl.TEXTURE_2D, one);
     });
   }
-}
-
-/** Two triangles a point, whose corners are numbered 4 * point + 0..3. Not instances: software draws those one by one. */
-function corners(points: Uint32Array, room: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  points.forEach((point, k) => {
-    const first = 4 * point;
-    const to = 6 * k;
-    room[to] = first;
-    room[to + 1] = room[to + 4] = first + 1;
-    room[to + 2] = room[to + 3] = first + 2;
-    room[to + 5] = first + 3;
-  });
-  return room.subarray(0, 6 * points.length);
 }
 
 function codes(avatar: Avatar): Float32Array {
@@ -346,42 +440,4 @@ function codes(avatar: Avatar): Float32Array {
   for (let c = 0; c < values.length / avatar.count; c++)
     for (let i = 0; i < avatar.count; i++) out[4 * i + c] = values[c * avatar.count + i];
   return out;
-}
-
-function texture(gl: WebGL2RenderingContext): WebGLTexture {
-  const made = gl.createTexture();
-  gl.activeTexture(gl.TEXTURE0);
-  gl.bindTexture(gl.TEXTURE_2D, made);
-  for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
-  for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
-  return made;
-}
-
-function compile(gl: WebGL2RenderingContext, vertex: string, fragment: string): Program {
-  const program = gl.createProgram();
-  const sources: [number, string][] = [
-    [gl.VERTEX_SHADER, vertex],
-    [gl.FRAGMENT_SHADER, fragment],
-  ];
-  const shaders = sources.map(([kind, source]) => {
-    const shader = gl.createShader(kind);
-    if (!shader) throw new Error("the graphics context is lost");
-    gl.shaderSource(shader, source);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-    return shader;
-  });
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
-    const notes = [...shaders.map((shader) => gl.getShaderInfoLog(shader)), gl.getProgramInfoLog(program)];
-    throw new Error(`this graphics driver refused a program: ${notes.filter(Boolean).join("\n")}`);
-  }
-  const known = new Map<string, WebGLUniformLocation | null>();
-  return {
-    program,
-    at: (name) => {
-      if (!known.has(name)) known.set(name, gl.getUniformLocation(program, name));
-      return known.get(name) ?? null;
-    },
-  };
 }

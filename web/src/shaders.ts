@@ -75,22 +75,67 @@ void network(vec3 moved, vec3 bent, vec4 code, out vec4 a, out vec4 b, out vec4 
 }`;
 }
 
-/** One fragment a point: blendshapes, skinning, MLP_pose, projection. */
-export function poseSource(header: Header): string {
-  const { network } = header;
-  const bounds = network?.bounds.map((value) => value.toFixed(6)) ?? [];
-  return `${HEAD}${RULES}
-uniform sampler2D means, quats, scales, colors, weights, codes;
+/** Where blendshapes and joints bring a point. */
+function bendSource({ columns: { rank } }: Header): string {
+  return `
 uniform isampler2DArray columns;
-uniform vec3 mixture[${header.columns.rank}];
+uniform vec3 mixture[${rank}];
 uniform vec4 joints[15];
+vec3 bend(ivec2 at, vec3 mean, vec4 w, float last, out vec3 bent) {
+  bent = vec3(0);
+  for (int c = 0; c < ${rank}; c++) bent += mixture[c] * vec3(texelFetch(columns, ivec3(at, c), 0).xyz);
+  vec4 moved = vec4(mean + bent, 1);
+  vec3 point;
+  for (int r = 0; r < 3; r++)
+    point[r] = dot(w.x * joints[r] + w.y * joints[3 + r] + w.z * joints[6 + r] + w.w * joints[9 + r]
+                   + last * joints[12 + r], moved);
+  return point;
+}`;
+}
+
+/** One fragment a point: what MLP_pose changes. `resting`: its answer where nothing moves, which is taken off. */
+export function detailSource(header: Header, network: Network): string {
+  const bounds = network.bounds.map((value) => value.toFixed(6));
+  return `${HEAD}
+uniform sampler2D means, weights, codes;
+uniform usampler2D still0, still1, still2;
+uniform bool resting;
+layout(location = 0) out uvec4 turn;    // quaternion
+layout(location = 1) out uvec4 swell;   // log scales, opacity logit
+layout(location = 2) out uvec4 tint;    // colour logits
+${networkSource(network)}
+${bendSource(header)}
+void main() {
+  ivec2 at = ivec2(gl_FragCoord.xy);
+  vec3 moved = vec3(0), bent = vec3(0);
+  if (!resting) {
+    vec3 mean = texelFetch(means, at, 0).xyz;
+    vec4 w = texelFetch(weights, at, 0);
+    moved = bend(at, mean, w, 1.0 - w.x - w.y - w.z - w.w, bent) - mean;
+  }
+  vec4 a, b, c;
+  network(moved, bent, texelFetch(codes, at, 0), a, b, c);
+  if (!resting) {
+    a = tanh(clamp(a - uintBitsToFloat(texelFetch(still0, at, 0)), -9.0, 9.0)) * vec4(${bounds.slice(0, 4).join()});
+    b = tanh(clamp(b - uintBitsToFloat(texelFetch(still1, at, 0)), -9.0, 9.0)) * vec4(${bounds.slice(4, 8).join()});
+    c = tanh(clamp(c - uintBitsToFloat(texelFetch(still2, at, 0)), -9.0, 9.0)) * vec4(${bounds.slice(8, 11).join()}, 0);
+  }
+  turn = floatBitsToUint(a); swell = floatBitsToUint(b); tint = floatBitsToUint(c);
+}`;
+}
+
+/** One fragment a point: blendshapes, skinning, what MLP_pose changes, projection. */
+export function poseSource(header: Header): string {
+  return `${HEAD}${RULES}
+uniform sampler2D means, quats, scales, colors, weights;
+uniform usampler2D turn, swell, tint;
 uniform vec4 jointQuats[5];
 uniform mat4 viewmat;
 uniform vec2 focal, center, size;
 layout(location = 0) out uvec4 placed;  // x, y in pixels, depth, opacity
 layout(location = 1) out uvec4 spread;  // covariance in the image xx, xy, yy
 layout(location = 2) out uvec4 painted; // colour
-${network ? networkSource(network) : ""}
+${bendSource(header)}
 vec4 hamilton(vec4 a, vec4 b) { // wxyz
   return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));
 }
@@ -111,27 +156,17 @@ void main() {
   vec3 color = texelFetch(colors, at, 0).xyz;
   vec4 w = texelFetch(weights, at, 0);
   float last = 1.0 - w.x - w.y - w.z - w.w;
-  vec3 bent = vec3(0);
-  for (int c = 0; c < ${header.columns.rank}; c++)
-    bent += mixture[c] * vec3(texelFetch(columns, ivec3(at, c), 0).xyz);
-  vec4 moved = vec4(mean.xyz + bent, 1);
-  vec3 point;
-  for (int r = 0; r < 3; r++)
-    point[r] = dot(w.x * joints[r] + w.y * joints[3 + r] + w.z * joints[6 + r] + w.w * joints[9 + r]
-                   + last * joints[12 + r], moved);
+  vec3 bent;
+  vec3 point = bend(at, mean.xyz, w, last, bent);
   vec4 turned = normalize(w.x * jointQuats[0] + w.y * jointQuats[1] + w.z * jointQuats[2] + w.w * jointQuats[3]
                           + last * jointQuats[4]);
   quat = hamilton(turned, quat);
   float opacity = mean.w;
   ${
-    network
-      ? `vec4 code = texelFetch(codes, at, 0), a, b, c, a0, b0, c0;
-  network(point - mean.xyz, bent, code, a, b, c);
-  network(vec3(0), vec3(0), code, a0, b0, c0);
-  a = tanh(clamp(a - a0, -9.0, 9.0)) * vec4(${bounds.slice(0, 4).join()});
-  b = tanh(clamp(b - b0, -9.0, 9.0)) * vec4(${bounds.slice(4, 8).join()});
-  c = tanh(clamp(c - c0, -9.0, 9.0)) * vec4(${bounds.slice(8, 11).join()}, 0);
-  quat = normalize(quat + a); scale.xyz += b.xyz; opacity += b.w; color += c.xyz;`
+    header.network
+      ? `vec4 grown = uintBitsToFloat(texelFetch(swell, at, 0));
+  quat = normalize(quat + uintBitsToFloat(texelFetch(turn, at, 0)));
+  scale.xyz += grown.xyz; opacity += grown.w; color += uintBitsToFloat(texelFetch(tint, at, 0)).xyz;`
       : ""
   }
   float alpha = logistic(opacity) * scale.w;

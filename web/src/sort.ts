@@ -49,3 +49,16 @@ export class Sorter {
     return order.subarray(0, drawn);
   }
 }
+
+/** Two triangles a point, whose corners are numbered 4 * point + 0..3. Not instances: software draws those one by one. */
+export function corners(points: Uint32Array, room: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  points.forEach((point, k) => {
+    const first = 4 * point;
+    const to = 6 * k;
+    room[to] = first;
+    room[to + 1] = room[to + 4] = first + 1;
+    room[to + 2] = room[to + 3] = first + 2;
+    room[to + 5] = first + 3;
+  });
+  return room.subarray(0, 6 * points.length);
+}

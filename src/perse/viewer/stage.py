@@ -215,8 +215,8 @@ def open_stage(target: Path, say: Callable[[str, float], None] = _silent) -> Sta
         say("Making a puppet of the photo", 0.5)
         return PuppetStage(portrait)
     place = folder.resolve().parent
-    portrait = place / "portrait"
-    photo = Portrait.load(portrait).image if (portrait / "portrait.json").is_file() else None
+    sitter = place / "portrait"
+    photo = Portrait.load(sitter).image if (sitter / "portrait.json").is_file() else None
     say("Reading the avatar", 0.5)
     built = folder.resolve().name == "avatar" and (place / "build.json").is_file()
     return AvatarStage(Avatar.load(folder), place.name, photo, place if built else None)
