@@ -96,7 +96,8 @@ def _crop(image: Tensor, face: Face, size: int, what: str) -> tuple[Tensor, Tens
             f"{what}: the photo is cut close to the head, {100 * (1 - inside):.0f} % of the portrait lies outside "
             "it and is filled with its border; a photo with more room around the head is better"
         )
-    crop = torch.from_numpy(square.cut(image.numpy(), size, cubic=True).clip(0, 1))
+    cut = square.cut(image.numpy(), size, cubic=True).clip(0, 1)
+    crop = torch.from_numpy(square.without_streaks(cut, image.shape[0], image.shape[1]))
     points = _moved(face.landmarks, square, size)
     centre = points[:, :2].mean(0)
     for again in landmarks(crop):  # the crop may show a part of a neighbour too

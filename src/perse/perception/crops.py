@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_STREAK = 0.09  # width of the filter that smooths a replicated border, of the side of the square
 _ALIAS_STEP = 1.3  # from this many source pixels a pixel on, blur before sampling
 _BLUR = 0.35  # sigma of that blur, in output pixels
 
@@ -45,6 +46,23 @@ class Square:
         x1 = max(min(width, math.ceil(self.left + self.side) + margin), x0 + 1)
         y1 = max(min(height, math.ceil(self.top + self.side) + margin), y0 + 1)
         return np.ascontiguousarray(image[y0:y1, x0:x1]), x0, y0
+
+    def without_streaks(self, cut: np.ndarray, height: int, width: int) -> np.ndarray:
+        """What was cut [P, P, 3] of a picture of that size, its replicated border smoothed along the border.
+
+        It becomes smooth within a fiftieth of the square, or hair and skin would go on as a curtain of streaks.
+        """
+        pixels = cut.shape[0]
+        reach = 2 * (round(pixels * _STREAK) // 2) + 1
+        for axis, start, end in ((0, self.top, height), (1, self.left, width)):
+            at = start + (np.arange(pixels) + 0.5) * self.side / pixels
+            beyond = np.maximum(np.maximum(-at, at - end), 0) / self.side
+            share = np.minimum(beyond / 0.02, 1).astype(cut.dtype)
+            if share.any():
+                kernel = (reach, 1) if axis == 0 else (1, reach)
+                smooth = cv2.GaussianBlur(cut, kernel, 0, borderType=cv2.BORDER_REPLICATE)
+                cut = cut + (smooth - cut) * (share[:, None, None] if axis == 0 else share[:, None])
+        return cut
 
     def share_inside(self, height: int, width: int) -> float:
         """Which share of the square lies on the picture, in [0, 1]."""

@@ -24,6 +24,8 @@ BODY_RADIUS = 0.09
 """Metres: loose clothes bulge like a ball of this radius at the body's silhouette."""
 LABEL = LABELS.index("clothes")
 MIN_PIXELS = 400
+GAP = 14
+"""Pixels from the clothes within which skin that the head model lacks is lifted, however narrow it is."""
 BINS = 72
 NO_COLLAR = -9.0
 
@@ -158,7 +160,8 @@ def _front(
     _, body = view.depth_map(vertices, head.faces[below].numpy())
     worn = (photo.clothes > 0.35) & (photo.foreground > 0.3) & (photo.worn < 0.3)
     bare = (photo.part == BODY_SKIN) & np.isnan(whole)  # skin beyond the head model: shoulders, no slivers
-    worn |= ndimage.binary_opening(bare, iterations=9)
+    gap = ndimage.binary_opening(bare, iterations=1) & ndimage.binary_dilation(worn, iterations=GAP)
+    worn |= ndimage.binary_opening(bare, iterations=9) | gap  # between neck and collar there is no hole
     worn &= photo.hair <= 0.5
     worn = ndimage.binary_opening(np.pad(worn, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
     pieces, _ = ndimage.label(worn)

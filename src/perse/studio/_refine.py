@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from perse.splat import Gaussians, rasterize
-from perse.studio._image import Photo
+from perse.studio._image import Photo, erode
 from perse.studio.puppet import Puppet
 
 STEP = 1.2
 DAMPING = 0.35
 MOST = 0.3
 """No colour changes by more: what is hardly seen must not make up for what hides it."""
+RIM = 7
+"""Skin within half as many pixels of the person's outline shows some of the wall behind: no colour to keep."""
 BACKGROUND = (0.9, 0.9, 0.92)
 
 
@@ -31,7 +33,9 @@ def refine(puppet: Puppet, photo: Photo, trust: dict[str, Tensor], rounds: int =
     background = torch.tensor(BACKGROUND)
     alpha = torch.from_numpy(photo.foreground).float()[..., None]
     target = alpha * torch.from_numpy(photo.image) + (1 - alpha) * background
-    inside = (alpha > 0.9).float()
+    inside = torch.from_numpy(photo.foreground > 0.9)
+    rim = inside & torch.from_numpy((erode(photo.foreground > 0.9, RIM) < 0.5) & (photo.skin > 0.5))
+    inside = (inside & ~rim).float()[..., None]
     freedom = torch.cat([trust.get(name, torch.zeros(len(group))) for name, group in puppet.groups.items()])[
         :, None
     ]
