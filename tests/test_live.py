@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -329,6 +330,17 @@ def test_a_photo_stands_in_the_middle_of_the_page() -> None:
         shown = framed(picture, aspect)
         assert shown.shape[1] / shown.shape[0] == pytest.approx(aspect, abs=0.03)
         assert int((shown == 0).all(-1).sum()) == 600
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--port", "99999", "65535"), ("--port", "0", "65535"), ("--host", "203.0.113.7", "no such address")],
+)
+def test_addresses_that_cannot_be_served_on_are_refused(option, value, message, tmp_path, capsys) -> None:
+    """Fails when such an address ends in a traceback, or in a command that waits for ever."""
+    Image.new("RGB", (60, 80), "red").save(tmp_path / "photo.png")
+    assert main(["view", str(tmp_path / "photo.png"), "--no-browser", option, value]) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 # --- with a browser

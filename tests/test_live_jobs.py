@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import shutil
 import time
@@ -23,7 +24,7 @@ from perse.viewer.live import LiveViewer
 from perse.viewer.stage import PuppetStage, open_stage
 from perse.viewer.teaching import MAX_PHOTO_BYTES, Teaching, keep_photo
 from synthetic import shared_dataset, small_avatar
-from test_live import free_port, wait_for
+from test_live import ARGUMENTS, CHROMIUM, free_port, wait_for
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -193,6 +194,32 @@ def test_without_the_videos_it_says_what_lacks(build: Path) -> None:
         assert viewer._job.button.disabled
     finally:
         viewer.close()
+
+
+DROP = """bytes => { const carried = new DataTransfer();
+  carried.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], 'anna.jpg', { type: 'image/jpeg' }));
+  const zone = document.querySelector('[data-drop]');
+  for (const kind of ['dragover', 'drop'])
+    zone.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true })); }"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_photo_can_be_dropped_on_the_page(panel: TransferPanel) -> None:
+    """Fails when viser's page changes so that a dropped photo is not taken, as chosen ones are."""
+    from playwright.sync_api import sync_playwright
+
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(panel._viewer.url)
+        page.get_by_text("a look from another photo").click()
+        page.locator("[data-drop]").wait_for()
+        page.evaluate(DROP, base64.b64encode(jpeg(skimage.data.astronaut())).decode())
+        wait_for(lambda: panel.words.text == "anna, 512 x 512 pixels.")
+        browser.close()
+    assert not errors
 
 
 # --- from a photo to an avatar to another's hair

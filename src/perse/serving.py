@@ -44,10 +44,10 @@ def welcome(target: Path, address: Address) -> Iterator[Lobby]:
     from perse.viewer.target import avatar_folder
 
     avatar_folder(target)
-    if address.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"warning: everyone who can reach {address.host} can see and change this")
     lobby = Lobby(target, address.host, address.port)
     try:
+        if address.host not in ("127.0.0.1", "localhost", "::1"):
+            print(f"warning: everyone who can reach {address.host} can see and change this")
         print(f"{url_of(lobby.server)}  (Ctrl-C ends it)", flush=True)
         if address.browser:
             webbrowser.open(url_of(lobby.server))

@@ -137,7 +137,7 @@ def _embedded(picture: np.ndarray, alt: str) -> str:
     data = base64.b64encode(buffer.getvalue()).decode()
     height, width = picture.shape[:2]
     return (
-        f'<img alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy" '
+        f'<img alt="{html.escape(alt)}" width="{width}" height="{height}" decoding="async" '
         f'src="data:image/jpeg;base64,{data}">'
     )
 

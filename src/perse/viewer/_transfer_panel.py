@@ -11,6 +11,7 @@ from PIL import Image
 from perse.avatar import folder_name
 from perse.dataset import CATEGORIES, check_category
 from perse.errors import PerseError
+from perse.viewer._drop_zone import add_drop_zone
 from perse.viewer._job_panel import JobPanel
 from perse.viewer._words import Words
 from perse.viewer.teaching import Teaching, keep_photo, why_not
@@ -43,6 +44,8 @@ class TransferPanel(JobPanel):
             upload: Any = gui.add_upload_button(
                 "Choose a photo", mime_type="image/*", disabled=bool(missing), hint="one face, from the front"
             )
+            if not missing:
+                add_drop_zone(gui, "image/*", "or drop it here")
             blank = np.full((ROWS, ROWS, 3), 255, np.uint8)
             self._picture = gui.add_image(blank, format="jpeg", visible=False)
             self.category = gui.add_dropdown("take its", CATEGORIES, initial_value="hair")

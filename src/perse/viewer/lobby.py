@@ -5,8 +5,11 @@ It is up in a second, for nothing slow is imported here: the browser starts whil
 
 from __future__ import annotations
 
+import errno
 import io
+import socket
 import time
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 ROWS = 720
 """Height at which a photo is shown, at most."""
 MAX_PIXELS = 50_000_000
+PORTS = 100
+"""How many ports are tried."""
 FAREWELL_SECONDS = 0.7
 """How long a last message may take to every window."""
 
@@ -37,15 +42,38 @@ def start_server(host: str, port: int, label: str) -> viser.ViserServer:
         import viser
     except ImportError as error:
         raise PerseError("the live viewer needs viser: pip install 'perse[view]'") from error
-    try:
-        with redirect_stdout(io.StringIO()):  # its banner: who serves says where
-            server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
-    except OSError as error:
-        raise PerseError(
-            f"cannot serve on {host}:{port} ({error.strerror}); choose another --port"
-        ) from error
+    warnings.filterwarnings(
+        "ignore", "Queued a .* on a closed connection"
+    )  # a window that was closed meanwhile
+    port = free_port(host, port)
+    with redirect_stdout(io.StringIO()):  # its banner: who serves says where
+        server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
     arrange(server)
     return server
+
+
+def free_port(host: str, port: int) -> int:
+    """The first of a hundred ports that can be served on. viser itself would wait for ever where there is none.
+
+    Raises:
+        PerseError: no such address on this machine, no such port, none that is free or allowed.
+    """
+    if not 1 <= port <= 65535:
+        raise PerseError(f"--port {port}: ports are numbers from 1 to 65535")
+    why = ""
+    for attempt in range(port, min(port + PORTS, 65536)):
+        try:
+            family, _, _, _, place = socket.getaddrinfo(host, attempt, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise PerseError(f"--host {host}: this machine has no such address; try 127.0.0.1") from error
+            why = error.strerror or str(error)
+            continue
+        return attempt
+    raise PerseError(f"cannot serve on {host}:{port} or after it ({why}); choose another --port")
 
 
 def stop_server(server: viser.ViserServer) -> None:

@@ -36,28 +36,31 @@ def write_report(avatar: Avatar, dataset: Dataset, out: Path, metrics: dict[str,
     sections = [
         Section(
             "Photo and avatar",
-            "the photo, the head fitted to it, its parts, and the avatar at the photo's own pose and expression",
+            "The photo, the head fitted to it, its parts, and the avatar at the photo's own pose and expression.",
             painter.portrait(),
             270,
         ),
         Section(
             "Turning and speaking",
-            "the reference avatar, yaw -25 to +25 degrees, and five expressions",
+            "The avatar as in the photo, its head turned from -25 to +25 degrees, and five expressions.",
             painter.motion(),
             220,
         ),
         Section(
             "Every subject",
-            "at rest and in two poses never trained on; above the dataset's frame, below the avatar",
+            "At rest and in two poses never trained on. Above: the frame of the dataset; below: the avatar.",
             painter.subjects(),
             384,
         ),
         Section(
-            "In between", "each row blends two looks of one category (section 4.3)", painter.blends(), 700
+            "In between",
+            "Each row blends two looks of one category (section 4.3 of the paper).",
+            painter.blends(),
+            700,
         ),
         Section(
             "Combined",
-            "several categories at once; no subject of the dataset has them together",
+            "Looks of several categories at once. No subject of the dataset has them together.",
             painter.combinations(),
             388,
         ),
@@ -148,7 +151,7 @@ class _Painter:
                 seconds.get("portrait"),
             ),
             Step(
-                f"{count} people",
+                f"{count} looks",
                 f"The photo edited in 3D, one part at a time, each shown in {shown} frames of one motion.",
                 mosaic,
                 seconds.get("dataset"),
@@ -257,17 +260,21 @@ class _Painter:
 def figures(metrics: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of figures."""
     rows = [["held-out frames, all subjects", "this avatar", "the paper's Table 1 (its own data)"]]
-    digits = {"psnr": 2, "ssim": 4, "lpips": 4}
-    for key, count in digits.items():
-        rows.append([key.upper(), f"{metrics[key]:.{count}f}", f"{PAPER[key]:.{count}f}"])
+    digits = {
+        "psnr": (2, "dB, more is better"),
+        "ssim": (4, "more is better"),
+        "lpips": (4, "less is better"),
+    }
+    for key, (count, better) in digits.items():
+        rows.append([f"{key.upper()} ({better})", f"{metrics[key]:.{count}f}", f"{PAPER[key]:.{count}f}"])
     leakage = metrics["leakage"]
     mean = leakage["mean"] if isinstance(leakage, dict) else leakage
-    rows.append(["identity distance to the photo", _figure(metrics["identity"], 3), "-"])
+    rows.append(["identity distance to the photo (less is better)", _figure(metrics["identity"], 3), "-"])
     rows.append(["the same, with the motion's expressions", _figure(metrics["identity_motion"], 3), "-"])
-    rows.append(["leakage outside the part", _figure(mean, 4), "-"])
+    rows.append(["change outside the edited part (less is better)", _figure(mean, 4), "-"])
     rows.append(["subjects / categories", f"{metrics['subjects']} / {metrics['categories']}", "957 / 9"])
     rows.append(["held-out frames a subject", str(metrics["frames_heldout"]), "113"])
-    rows.append(["minutes", f"{metrics['seconds_total'] / 60:.1f}", "about 2 days on 8 GPUs"])
+    rows.append(["minutes to build", f"{metrics['seconds_total'] / 60:.1f}", "about 2 days on 8 GPUs"])
     rows.append(["memory at most", f"{metrics['peak_rss_mb'] / 1024:.1f} GiB", "-"])
     return rows
 
