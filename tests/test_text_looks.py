@@ -19,7 +19,7 @@ from perse.avatar import (
     ModelConfig,
     text,
 )
-from perse.avatar.text import RIDGES, ridge, text_code, word_counts
+from perse.avatar.text import RIDGES, meanings, ridge, text_code, word_counts
 from perse.dataset import register_maker
 from perse.errors import PerseError
 from synthetic import shared_dataset, small_avatar
@@ -131,6 +131,7 @@ def test_an_avatar_wears_prompts_it_never_learned_and_says_so(
 ) -> None:
     register_maker("encoder", "words", "test_text_looks:WordEncoder")
     monkeypatch.setattr(text, "MIN_LEARNED", 2)
+    monkeypatch.setattr(text, "MEANING_SHARE", 0.1)  # two hats do not tell which of forty parameters count
     small = small_avatar()
     avatar = Avatar(small.model, small.subjects, small.camera, small.betas, small.rest, encoder="words")
     avatar = Avatar.load(avatar.save(tmp_path / "avatar"))
@@ -144,6 +145,29 @@ def test_an_avatar_wears_prompts_it_never_learned_and_says_so(
     assert to_fedora < 0.8 * to_beanie, "its text features were a fedora's"
     assert avatar.mix(fedora, look, 0.5).from_words == {"hat": 2}
     assert not fedora.from_words
+
+
+def test_what_words_mean_is_known_where_no_learned_prompt_has_them() -> None:
+    """Turquoise, which nobody wore, lies between blue and green; words that the studio does not draw mean nothing."""
+    texts = [f"a person with long straight {c} hair" for c in ("red", "blue", "green", "black")]
+    told = meanings([*texts, "a person with long straight turquoise hair"], "hair")
+    assert told.shape[0] == 5
+    assert told.shape[1] >= 3
+    away = (told[:-1] - told[-1]).norm(dim=1)
+    assert set(away.argsort()[:2].tolist()) == {1, 2}
+    assert meanings([*texts, "a person with hair like seaweed"], "hair").shape == (5, 0)
+    with_stranger = meanings(["seaweed", *texts, texts[0]], "hair")
+    assert torch.equal(with_stranger[0], torch.zeros(with_stranger.shape[1]))
+
+
+@pytest.mark.parametrize("bound", [1.0, 1.25])
+def test_answers_are_stretched_within_bounds(bound: float) -> None:
+    """A regression in doubt goes to the middle; what it says may be brought back, so far and no further."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(20, 6, generator=generator)
+    y = x[:, :2] + 2.0 * torch.randn(20, 2, generator=generator)
+    plain, stretched = ridge(x, x, y), ridge(x, x, y, None, (1.0, bound))
+    assert torch.allclose(stretched - y.mean(0), bound * (plain - y.mean(0)), atol=1e-5)
 
 
 def test_too_few_learned_looks_are_refused_before_the_encoder_is_read() -> None:

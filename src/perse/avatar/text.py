@@ -1,11 +1,14 @@
 """Looks from words alone: the code of a prompt that was never learned (Eq. 5 without f_I).
 
-MLP_z asks for a picture's features too, and a prompt has no picture. A ridge regression, one a category, from the
-prompt's text features and its plain words to the codes of the learned looks stands in. A code acts on the field
-linearly, so what a word does (its colour, its length) adds up; a network trained on a few dozen prompts with pictures
-left out at random learns that less well (`benchmarks/text_looks.py`). It is solved in closed form from what an avatar
-holds anyway. Text features tell what a word is like that no learned prompt has; plain words tell colours apart that a
-sentence encoder puts together.
+MLP_z asks for a picture's features too, and a prompt has no picture. A ridge regression, one a category, from what the
+prompt says to the codes of the learned looks stands in. A code acts on the field linearly, so what a word does (its
+colour, its length) adds up; a network trained on a few dozen prompts with pictures left out at random learns that less
+well (`benchmarks/text_looks.py`). It is solved in closed form from what an avatar holds anyway.
+
+A prompt says three things: what its words mean to the studio, which draws them (turquoise is a mixture of blue and
+green, that no learned prompt may name); its plain words; and its text features, which tell what any word is like. A
+regression goes to the middle where it is in doubt, and half a beard is no beard: what it says is stretched until its
+answers for known looks, each told by the others alone, differ as much as the looks do.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ import torch
 from torch import Tensor
 
 from perse.avatar.model import AvatarModel
+from perse.dataset import Vocabulary
 from perse.errors import PerseError
+from perse.studio.parts import params_of
 
 MIN_LEARNED = 3
 """Learned looks of a category that words can be understood from."""
-WORDS_SHARE = 0.6
-"""Weight of plain words against text features."""
+MEANING_SHARE, WORDS_SHARE = 0.5, 0.4
+"""Weights of what words mean to the studio, and of plain words; the rest is text features."""
+STRETCH = (1.0, 1.25)
+"""How much answers may be stretched away from the mean look."""
 RIDGES = torch.logspace(-3, 1, 17, dtype=torch.float64)
 """Strengths of the ridge that are tried, relative to a text's mean square length."""
 
@@ -59,16 +66,43 @@ def text_code(
 
     def described(entries: Tensor) -> tuple[Tensor, Tensor]:
         """Features of entries [S, D], and of the prompt [1, D]."""
-        words = word_counts([*(prompts.get(int(e), "") for e in entries), prompt]).to(asked)
-        text = torch.cat([latent.features[entries, latent.split[0] :], asked])
-        both = torch.cat([_scaled(words, WORDS_SHARE), _scaled(text, 1 - WORDS_SHARE)], 1)
+        texts = [*(prompts.get(int(e), "") for e in entries), prompt]
+        meaning = meanings(texts, category).to(asked)
+        words, text = (
+            word_counts(texts).to(asked),
+            torch.cat([latent.features[entries, latent.split[0] :], asked]),
+        )
+        shares = (MEANING_SHARE, WORDS_SHARE, 1 - MEANING_SHARE - WORDS_SHARE)
+        blocks = [_scaled(block, share) for block, share in zip((meaning, words, text), shares)]
+        both = torch.cat(blocks, 1)
         return both[:-1], both[-1:]
 
     presence = 1.0
     if len(shown) < len(rows):
         presence = float(ridge(*described(rows), latent.entry_presence[rows, None])[0, 0] > 0.5)
-    z = ridge(*described(shown), latent.entry_codes(shown), model.field.effect(category))[0]
+    z = ridge(*described(shown), latent.entry_codes(shown), model.field.effect(category), STRETCH)[0]
     return TextCode(z, presence, len(shown))
+
+
+def meanings(texts: list[str], category: str) -> Tensor:
+    """[N, D] the studio's parameters for each text, in their spread over the texts but the last; the mean for a text
+    whose words it does not draw, and nothing at all (D = 0) if the last is one."""
+    known = [_parameters(text, category) for text in texts]
+    rows = [row for row in known[:-1] if row is not None]
+    if known[-1] is None or len(rows) < 2:
+        return torch.zeros(len(texts), 0)
+    seen = torch.tensor(rows, dtype=torch.float64)
+    mean, spread = seen.mean(0), seen.std(0)
+    told = torch.stack([mean if row is None else torch.tensor(row, dtype=torch.float64) for row in known])
+    varied = spread > 1e-6
+    return ((told - mean)[:, varied] / spread[varied]).float()
+
+
+def _parameters(text: str, category: str) -> tuple[float, ...] | None:
+    try:
+        return params_of(Vocabulary().parse(text, category)).vector()
+    except PerseError:
+        return None
 
 
 def word_counts(texts: list[str]) -> Tensor:
@@ -96,11 +130,18 @@ def learned_rows(model: AvatarModel, category: str) -> tuple[Tensor, Tensor]:
     return rows, shown
 
 
-def ridge(known: Tensor, asked: Tensor, values: Tensor, effect: Tensor | None = None) -> Tensor:
+def ridge(
+    known: Tensor,
+    asked: Tensor,
+    values: Tensor,
+    effect: Tensor | None = None,
+    stretch: tuple[float, float] = (1.0, 1.0),
+) -> Tensor:
     """Values [Q, D] at points ``asked`` [Q, T], by linear regression on ``known`` [S, T] with values [S, D].
 
     How strongly the slopes are held near zero is what predicts each known value best from all others; errors count
-    by their ``effect`` [R, D], if given.
+    by their ``effect`` [R, D], if given. The result is stretched away from the mean until such predictions would differ
+    from it as much as the known values do, within bounds ``stretch``.
     """
     x, y, q = known.double(), values.double(), asked.double()
     centre, mean = x.mean(0), y.mean(0)
@@ -109,16 +150,19 @@ def ridge(known: Tensor, asked: Tensor, values: Tensor, effect: Tensor | None = 
     eigenvalues, vectors = torch.linalg.eigh(x @ x.T / size)
     turned = vectors.T @ y  # [S, D]
     felt = y if effect is None else y @ effect.double().T
-    errors = [_left_out_error(eigenvalues.clamp_min(0), vectors, felt, strength) for strength in RIDGES]
-    best = RIDGES[int(torch.stack(errors).argmin())]
+    missed = [_missed_left_out(eigenvalues.clamp_min(0), vectors, felt, strength) for strength in RIDGES]
+    chosen = int(torch.stack([error.square().mean() for error in missed]).argmin())
+    best = RIDGES[chosen]
+    told = (felt - missed[chosen]).square().sum().clamp_min(1e-12)
+    factor = (felt.square().sum() / told).sqrt().clamp(*stretch)
     weights = vectors @ (turned / (eigenvalues.clamp_min(0) + best)[:, None])
-    return (q @ x.T / size @ weights + mean).to(values.dtype)
+    return (factor * (q @ x.T / size @ weights) + mean).to(values.dtype)
 
 
-def _left_out_error(values: Tensor, vectors: Tensor, y: Tensor, strength: Tensor) -> Tensor:
-    """Mean square error at every known point when the regression is made from all others (in closed form)."""
+def _missed_left_out(values: Tensor, vectors: Tensor, y: Tensor, strength: Tensor) -> Tensor:
+    """Error [S, D] at every known point when the regression is made from all others (in closed form)."""
     shrink = values / (values + strength)
     # The mean was taken from all points, each of which has a share of 1 / S in it.
     leverage = (vectors.square() * shrink).sum(1) + 1 / len(y)
     missed = y - vectors @ (shrink[:, None] * (vectors.T @ y))
-    return (missed / (1 - leverage).clamp_min(1e-6)[:, None]).square().mean()
+    return missed / (1 - leverage).clamp_min(1e-6)[:, None]
