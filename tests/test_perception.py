@@ -142,6 +142,17 @@ def test_squares_keep_pixel_centres(left: float, top: float, side: float, pixels
     assert np.allclose(cut[inside_y][:, inside_x, 1], y[inside_y][:, None], atol=0.08)
 
 
+def test_a_replicated_border_has_no_streaks() -> None:
+    """Fails when a photo that is cut close goes on as a curtain of streaks, or when its own pixels are touched."""
+    picture = np.random.default_rng(0).random((60, 80, 3)).astype(np.float32)
+    square = Square(0.0, 0.0, 80.0)
+    cut = square.cut(picture, 80)
+    smooth = square.without_streaks(cut, 60, 80)
+    assert np.array_equal(smooth[:60], cut[:60])
+    assert smooth[63:].std(1).max() < 0.6 * cut[63:].std(1).min()
+    assert np.allclose(smooth[63:].mean((0, 1)), cut[63:].mean((0, 1)), atol=0.05)
+
+
 # --- segmentation
 
 
