@@ -17,6 +17,10 @@ ORDER = (3, 2, 4, 1, 5)
 """The sixths in the order in which they are worth seeing: the middle is farthest from what is known."""
 FROM_NOTHING = ("beard",)
 """Categories whose parts grow out of the person without them; others are put on, and fade."""
+FROM_OWN = ("clothes", "hair")
+"""Categories in which every learned look is blended with the person's own, too: where one begins to play."""
+OWN_STEPS = (2, 4)
+"""The sixths at which these are shown at the least: far ends that tell no strands need more than one."""
 _ID = re.compile(r"([a-z]+)-(\d{1,6})-(\d{1,6})-([1-9])of([1-9])")
 
 
@@ -57,7 +61,8 @@ def plan_blends(
     seed: int,
     categories: Sequence[str] = CATEGORIES,
 ) -> list[PlannedBlend]:
-    """Pairs within each category: every subject with some others drawn at random, each pair at some alphas.
+    """Pairs within each category: every subject with some others drawn at random, each pair at some alphas, and with the
+    person's own hair or clothes.
 
     Args:
         subjects: attributes of every subject of the dataset, the reference first.
@@ -80,4 +85,7 @@ def plan_blends(
         turn = itertools.cycle(ORDER if alphas_a_pair > 3 else ORDER[:3])
         for first, second in sorted(pairs):
             planned += [PlannedBlend(category, first, second, next(turn)) for _ in range(alphas_a_pair)]
+        if category in FROM_OWN:
+            steps = sorted(ORDER[:alphas_a_pair]) if alphas_a_pair > len(OWN_STEPS) else OWN_STEPS
+            planned += [PlannedBlend(category, 0, end, step) for end in ends for step in steps]
     return planned

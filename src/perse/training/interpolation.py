@@ -55,7 +55,7 @@ class InterpolationConfig:
     """Looks between the two of a pair: 1 to 5 of the sixths."""
     frames: int = 6
     """Training frames of the motion in which blends are shown."""
-    steps: int = 900
+    steps: int = 1200
     """Optimizer steps."""
     directions: int = 8
     """K: directions a layer gets that speak between learned looks only."""
@@ -147,6 +147,8 @@ class Tuning:
         if between:
             for module in between.values():
                 module.requires_grad_(True)
+                # Solved coefficients of strands are large: a step of what they are linear in would throw hair about.
+                module.hidden.requires_grad_(False)
             learning = [blend.category in between for blend in self.planned]
         else:
             model.requires_grad_(True)
@@ -187,7 +189,7 @@ class Tuning:
         ways: dict[str, list[Way]] = {}
         for blend, subject in zip(self.planned, self.blends.subjects):
             points = subject.points() if blend.category in field.between else None
-            if points is None:
+            if points is None or self._leaves_the_photo(blend):
                 continue
             first, second = (next(iter(subjects[i].entries), None) for i in (blend.first, blend.second))
             way = Way(functools.partial(self.codes, blend), (first, second), blend.weight, points)
@@ -196,6 +198,13 @@ class Tuning:
             if name in self.training.start.layers:
                 quiet = self._with_reference(name)
                 solve_between(field, name, self.training.start.layers[name], found, quiet)
+
+    def _leaves_the_photo(self, blend: PlannedBlend) -> bool:
+        """Whether an end is the person's own part: its points tell no strands, gradients alone say what lies between."""
+        latent = self.model.latent
+        return (
+            blend.first == 0 and float(latent.reference_presence[latent.categories.index(blend.category)]) > 0
+        )
 
     def _with_reference(self, category: str) -> list[Codes]:
         """Blends of the person's own part with every learned one: its points tell no strands, so nothing is known."""
