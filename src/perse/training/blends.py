@@ -61,8 +61,8 @@ def plan_blends(
     seed: int,
     categories: Sequence[str] = CATEGORIES,
 ) -> list[PlannedBlend]:
-    """Pairs within each category: every subject with some others drawn at random, each pair at some alphas, and with the
-    person's own hair or clothes.
+    """Pairs within each category: every subject with some others drawn at random, each pair at some alphas; hair and
+    clothes also with the person's own.
 
     Args:
         subjects: attributes of every subject of the dataset, the reference first.

@@ -200,7 +200,7 @@ class Tuning:
                 solve_between(field, name, self.training.start.layers[name], found, quiet)
 
     def _leaves_the_photo(self, blend: PlannedBlend) -> bool:
-        """Whether an end is the person's own part: its points tell no strands, gradients alone say what lies between."""
+        """Whether an end is the person's own part: its points tell no strands, only gradients say what lies between."""
         latent = self.model.latent
         return (
             blend.first == 0 and float(latent.reference_presence[latent.categories.index(blend.category)]) > 0
