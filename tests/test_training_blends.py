@@ -99,13 +99,19 @@ def test_blends_are_planned_within_categories_and_their_names_say_all() -> None:
     """Fails when a pair mixes categories, a subject has no pair, or an id cannot be read back."""
     subjects = list(SUBJECTS.values())
     planned = plan_blends(subjects, 40, 5, 0)
-    assert {p.category for p in planned} == {"hair", "hat", "beard"}
+    assert {p.category for p in planned} == {"hair", "hat", "beard", "clothes"}
     for p in planned:
         assert PlannedBlend.from_id(p.id) == p
         assert all(i == 0 or subjects[i][0].category == p.category for i in (p.first, p.second))
     hats = sorted(p.step for p in planned if p.category == "hat")
     assert hats == [1, 2, 3, 4, 5]
     assert [p.first for p in planned if p.category == "beard"] == [0] * 5
+    few = plan_blends(subjects, 1, 1, 0)
+    own = [(p.second, p.step) for p in few if p.category in ("hair", "clothes") and p.first == 0]
+    assert own == [(7, 2), (7, 4), (1, 2), (1, 4), (2, 2), (2, 4)], (
+        "every head of hair and garment, from one's own"
+    )
+    assert len({p.id for p in few}) == len(few)
     with pytest.raises(PerseError, match="names no blend"):
         PlannedBlend.from_id("hat-004-005-6of6")
 
@@ -133,7 +139,7 @@ def test_tuning_moves_everything_and_goes_on_where_it_stopped(tmp_path: Path) ->
     tuning = Tuning(training, blends, HOW, tmp_path / "whole")
     before = {name: p.detach().clone() for name, p in tuning.model.named_parameters()}
     tuning.run(progress=False)
-    seen = [n for n in before if ".between.hat." in n and "fade" not in n and "absence" not in n]
+    seen = [n for n in before if ".between.hat." in n and not {"fade", "absence", "hidden"} & {*n.split(".")}]
     still = [n for n in seen if torch.equal(before[n], tuning.model.get_parameter(n))]
     assert seen
     assert not still
