@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from perse import pipeline
+from perse import cli, pipeline
 from perse.cli import main, parse_looks
 from perse.errors import PerseError
 
@@ -116,6 +116,17 @@ def test_render_gets_its_config(monkeypatch, capsys):
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(PerseError, match="--set"):
         parse_looks(settings)
+
+
+def test_an_interrupted_view_promises_nothing(monkeypatch, capsys, tmp_path):
+    """It keeps nothing that the same command could go on from."""
+
+    def view(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.View, "run", view)
+    assert main(["view", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 def test_prompt_may_hold_an_equals_sign():

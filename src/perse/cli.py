@@ -277,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PerseError as error:
         return _complain(f"error: {error}")
     except KeyboardInterrupt:
-        _complain("\ninterrupted; what was finished is kept. The same command goes on where it stopped.")
+        kept = "; what was finished is kept. The same command goes on where it stopped."
+        _complain("\ninterrupted" + ("" if isinstance(command, View) else kept))
         return INTERRUPTED
     except BrokenPipeError:
         if not isinstance(command, Assets):
