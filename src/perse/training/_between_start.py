@@ -19,6 +19,9 @@ from perse.training.blends import STEPS
 
 ASTRAY = 0.06
 """Metres beside the straight way between two looks that a point goes at most."""
+STEADY = 0.15
+"""Singular values of the shown blends' features below this share of the largest are left out: what would tell these blends
+apart to the last bit makes pairs that nobody showed fly apart."""
 SIXTHS = tuple(step / STEPS for step in range(1, STEPS))
 """Weights at which a way is known (Eq. 36)."""
 GROWS = -1.5
@@ -134,5 +137,5 @@ def _solve_directions(module: Between, rows: Tensor, features: Tensor) -> None:
     coordinates = (u[:, :kept] * s[:kept] / size).float()
     coordinates = torch.nn.functional.pad(coordinates, (0, 0, 0, len(features) - len(rows)))
     module.directions[:kept] = (size[:, None] * vh[:kept]).float().view(kept, *module.directions.shape[1:])
-    solved = torch.linalg.pinv(features.double(), rtol=1e-3).float() @ coordinates  # [H, kept]
+    solved = torch.linalg.pinv(features.double(), rtol=STEADY).float() @ coordinates  # [H, kept]
     module.coefficients.weight[:kept] = solved.T
