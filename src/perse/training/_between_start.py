@@ -20,8 +20,8 @@ from perse.training.blends import STEPS
 ASTRAY = 0.06
 """Metres beside the straight way between two looks that a point goes at most."""
 STEADY = 0.15
-"""Singular values of the shown blends' features below this share of the largest are left out: what would tell these blends
-apart to the last bit makes pairs that nobody showed fly apart."""
+"""Singular values of the shown blends' features below this share of the largest are left out: what would tell these
+blends apart to the last bit makes pairs that nobody showed fly apart."""
 SIXTHS = tuple(step / STEPS for step in range(1, STEPS))
 """Weights at which a way is known (Eq. 36)."""
 GROWS = -1.5
