@@ -104,7 +104,8 @@ class LatentSpace(nn.Module):
             self.free[entries] = codes
             return
         hidden = self.net[:-1](self._inputs(self.features[entries], self.entry_category[entries])).double()
-        last: nn.Linear = self.net[-1]
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
         missed = codes - last(hidden.to(codes.dtype))
         last.weight += (torch.linalg.pinv(hidden, rtol=1e-3) @ missed.double()).T.to(codes.dtype)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,9 +67,11 @@ def morph_images(first: Frame, second: Frame, category: str, weight: float) -> F
         picture, labels = shares[0] * ends[0] + shares[1] * ends[1], rest[round(weight)]
     else:
         cover = _between_outlines(masks, weight)
-        color = sum(share * _continued(picture, mask) for share, picture, mask in zip(shares, ends, masks))
+        first_part, second_part = (_continued(picture, mask) for picture, mask in zip(ends, masks))
+        color = shares[0] * first_part + shares[1] * second_part
         free = [share * (1 - _grown(mask) + 1e-4) for share, mask in zip(shares, masks)]
-        around = sum(f[..., None] * picture for f, picture in zip(free, ends)) / sum(free)[..., None]
+        total = (free[0] + free[1])[..., None]
+        around = (free[0][..., None] * ends[0] + free[1][..., None] * ends[1]) / total
         picture = cover[..., None] * color + (1 - cover[..., None]) * around
         labels = np.where(cover > 0.5, code, np.where(free[0] >= free[1], rest[0], rest[1])).astype(np.uint8)
     whole = torch.from_numpy((picture + 0.5).clip(0, 255).astype(np.uint8))
@@ -79,7 +82,7 @@ def _flows(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Flow [H, W, 2] from the first picture to the second and back, shortened where the two contradict each other."""
     gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (first, second)]
     with _one_thread():  # the patches' order, and so the flow, depends on the threads
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         dis.setFinestScale(0)
         there, back = dis.calc(gray[0], gray[1], None), dis.calc(gray[1], gray[0], None)
     found = []
