@@ -68,10 +68,8 @@ def text_code(
         """Features of entries [S, D], and of the prompt [1, D]."""
         texts = [*(prompts.get(int(e), "") for e in entries), prompt]
         meaning = meanings(texts, category).to(asked)
-        words, text = (
-            word_counts(texts).to(asked),
-            torch.cat([latent.features[entries, latent.split[0] :], asked]),
-        )
+        words = word_counts(texts).to(asked)
+        text = torch.cat([latent.features[entries, latent.split[0] :], asked])
         shares = (MEANING_SHARE, WORDS_SHARE, 1 - MEANING_SHARE - WORDS_SHARE)
         blocks = [_scaled(block, share) for block, share in zip((meaning, words, text), shares)]
         both = torch.cat(blocks, 1)

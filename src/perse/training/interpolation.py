@@ -201,16 +201,17 @@ class Tuning:
 
     def _leaves_the_photo(self, blend: PlannedBlend) -> bool:
         """Whether an end is the person's own part: its points tell no strands, only gradients say what lies between."""
+        return blend.first == 0 and self._has_own(blend.category)
+
+    def _has_own(self, category: str) -> bool:
         latent = self.model.latent
-        return (
-            blend.first == 0 and float(latent.reference_presence[latent.categories.index(blend.category)]) > 0
-        )
+        return float(latent.reference_presence[latent.categories.index(category)]) > 0
 
     def _with_reference(self, category: str) -> list[Codes]:
         """Blends of the person's own part with every learned one: its points tell no strands, so nothing is known."""
-        latent, slot = self.model.latent, self.model.latent.categories.index(category)
-        if float(latent.reference_presence[slot]) == 0:
+        if not self._has_own(category):
             return []
+        latent, slot = self.model.latent, self.model.latent.categories.index(category)
         own = latent.codes()
         learned = [
             i

@@ -19,22 +19,27 @@ CUTOFF = 1e-4
 """Singular values below this share of the largest carry nothing but rounding."""
 
 
-def place_codes(field: BasisField, start: Start, latent: LatentSpace) -> None:
+def place_codes(field: BasisField, start: Start, latent: LatentSpace) -> dict[str, Tensor]:
     """Have MLP_z give the subjects of every category codes that lie as far apart as their known values do.
 
     Codes of a network that has learned nothing are nearly alike. The map from them to coefficients then has to tell
     them apart by their last digits: with thirty looks a category, one step of MLP_z moved points by metres.
+
+    Returns:
+        By category of which something is known: the subjects' coefficients [S, r], for :func:`solve_category`.
     """
+    found: dict[str, Tensor] = {}
     entries: list[int] = []
     codes: list[Tensor] = []
     for name in field.coefficients:
         known = _known_of(name, start)
         if not known:
             continue
-        coefficients, rank = _coefficients_of(field, known)
-        if not rank:
+        blocks, _ = _centred(field, name, known)
+        found[name] = _principal_coefficients(blocks, field.config.rank)
+        if not found[name].shape[1]:
             continue
-        wanted = spread_codes(coefficients, latent.config.dim)
+        wanted = spread_codes(found[name], latent.config.dim)
         for subject, code in zip(known[0][1].subjects, wanted):
             if subject is None:
                 latent.place_reference(name, code)
@@ -43,6 +48,7 @@ def place_codes(field: BasisField, start: Start, latent: LatentSpace) -> None:
                 codes.append(code)
     if entries:
         latent.place(torch.tensor(entries), torch.stack(codes))
+    return found
 
 
 def spread_codes(coefficients: Tensor, dim: int) -> Tensor:
@@ -61,19 +67,18 @@ def spread_codes(coefficients: Tensor, dim: int) -> Tensor:
     return (held @ axes).to(coefficients.dtype)
 
 
-def solve_category(field: BasisField, name: str, start: Start, latent: LatentSpace) -> None:
+def solve_category(
+    field: BasisField, name: str, start: Start, latent: LatentSpace, coefficients: Tensor
+) -> None:
     """Set the base values, directions and coefficient map of category `name` so that step 0 shows its subjects.
 
     The known values [S, M] of a category's subjects, minus their mean, are split by an SVD into at most K
     directions; the subjects' coordinates along them become the coefficients, and the linear map from codes to
     coefficients is the least-squares one. With S <= K + 1 subjects and S <= d code numbers all of it is exact.
     """
-    known = _known_of(name, start)
-    if not known:
-        return
+    known, rank = _known_of(name, start), coefficients.shape[1]
     codes = _codes(known[0][1].subjects, latent, latent.categories.index(name))  # [S, d]
-    blocks, means = _centred(field, known)
-    coefficients, rank = _coefficients_of(field, known)
+    blocks, means = _centred(field, name, known)
     if rank:
         weight = torch.linalg.pinv(codes, rtol=1e-4) @ coefficients  # [d, r]
         field.coefficients[name].weight[:rank] = weight.T
@@ -107,19 +112,19 @@ def _unit_values(field: BasisField, kind: str, values: Tensor) -> Tensor:
     return values / field.steps if values.ndim == 3 else values / field.yield_steps[:, None, None, None]
 
 
-def _centred(field: BasisField, known: list[tuple[str, Known]]) -> tuple[list[Tensor], list[Tensor]]:
+def _centred(
+    field: BasisField, name: str, known: list[tuple[str, Known]]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Known values without their mean, each [S, n, ...] in units of a step, and the means [n, ...]."""
     if any(k.subjects != known[0][1].subjects for _, k in known):
-        raise ValueError("every part of a category's start must know the same subjects in the same order")
+        raise ValueError(f"{name}: every part of a start must know the same subjects in the same order")
     blocks = [_unit_values(field, kind, k.values) for kind, k in known]
     means = [block.mean(0) for block in blocks]
     return [block - mean for block, mean in zip(blocks, means)], means
 
 
-def _coefficients_of(field: BasisField, known: list[tuple[str, Known]]) -> tuple[Tensor, int]:
-    """Coordinates [S, r] of S subjects along the principal directions of all that is known, unit variance."""
-    blocks, _ = _centred(field, known)
-    rank = field.config.rank
+def _principal_coefficients(blocks: list[Tensor], rank: int) -> Tensor:
+    """Coordinates [S, r] of S subjects along the principal directions of all blocks together, unit variance."""
     count = blocks[0].shape[0]
     gram = blocks[0].new_zeros(count, count, dtype=torch.float64)
     for block in blocks:
@@ -128,9 +133,9 @@ def _coefficients_of(field: BasisField, known: list[tuple[str, Known]]) -> tuple
     eigenvalues, vectors = torch.linalg.eigh(gram)
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
     if float(eigenvalues[0]) <= 0:
-        return blocks[0].new_zeros(count, 0), 0
+        return blocks[0].new_zeros(count, 0)
     kept = min(rank, int((eigenvalues > CUTOFF**2 * eigenvalues[0]).sum()))
-    return (vectors[:, :kept] * count**0.5).float(), kept
+    return (vectors[:, :kept] * count**0.5).float()
 
 
 def _store(field: BasisField, kind: str, name: str, directions: Tensor, mean: Tensor, rank: int) -> None:

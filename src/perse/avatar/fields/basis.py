@@ -180,9 +180,8 @@ class BasisField(nn.Module):
             self.yields[SEPARATOR.join(pair)].high.copy_(y.high)
         with torch.no_grad():
             self._randomize(generator)
-            place_codes(self, start, latent)
-            for name in self.coefficients:
-                solve_category(self, name, start, latent)
+            for name, coefficients in place_codes(self, start, latent).items():
+                solve_category(self, name, start, latent, coefficients)
         self._targets = {
             name: Binding(p.E.detach().clone(), p.P.detach().clone(), p.W.detach().clone())
             for name, p in [("base", self.base), *self.layers.items()]
