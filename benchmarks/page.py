@@ -36,6 +36,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 SIZE = 256
 SPEED_POINTS, SPEED_SIDE, SPEED_SECONDS = 20_000, 512, 20.0
+FEW_POINTS = 12_000
 UNITS = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "eyeBlinkRight": 1.0, "browInnerUp": 0.5}
 READ = """([w, h]) => { const { rgba } = perse.picture(w, h); let s = '';
   for (let i = 0; i < rgba.length; i += 8192) s += String.fromCharCode(...rgba.subarray(i, i + 8192));
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("avatar", type=Path)
     parser.add_argument("--looks", type=int, default=1, help="looks compared in every category")
     parser.add_argument("--categories", nargs="*", default=CATEGORIES, help="categories compared")
+    parser.add_argument("--variants", nargs="*", help="pages compared; all by default")
     parser.add_argument("--speed-only", action="store_true")
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -137,7 +139,11 @@ def main() -> None:
 
         variants: dict[str, dict] = {name: {"quality": name} for name in ("small", "normal", "fine")}
         variants["normal, without MLP_pose"] = {"pose_detail": False}
-        for name, settings in {} if options.speed_only else variants.items():
+        variants |= {f"{count} Gaussians": {"points": count} for count in (SPEED_POINTS, FEW_POINTS)}
+        chosen = {} if options.speed_only else variants
+        if options.variants:
+            chosen = {name: variants[name] for name in options.variants}
+        for name, settings in chosen.items():
             tab, megabytes, seconds = opened(name, **settings)
             compared, gaps = Comparison(tab, avatar), {"looks": [], "between": []}
             for category in options.categories:

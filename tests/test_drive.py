@@ -118,6 +118,32 @@ def test_two_people_who_do_the_same_drive_the_same(model: LandmarkModel) -> None
     assert apart(one[:1], default_motion().expr[:1]) < 0.05, "the driver's neutral is the avatar's"
 
 
+def test_the_mouth_opens_as_far_as_the_drivers_and_shuts_with_it(model: LandmarkModel) -> None:
+    """Fails when lips alone part for a jaw that opens, when an open mouth is less open, or a shut one is not shut."""
+    start = default_motion().select([0])
+    jaw = torch.cat([torch.zeros(4), torch.linspace(0, 0.3, 12), torch.full((6,), 0.3), torch.zeros(12)])
+    expr, pose = start.expr.expand(len(jaw), 50), start.pose.expand(len(jaw), 15).clone()
+    pose[:, 6] = jaw
+    shape = 0.7 * torch.randn(100, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    points = seen(model, shape, expr, pose)
+    with FaceDriver() as driver:
+        driver.calibrate_on(points[:1], WIDTH, HEIGHT)
+        answers = [driver.answer(frame, t / FPS) for t, frame in enumerate(points)]
+    own = torch.stack([pose[6] for _, pose, _ in answers])
+    assert float(own[21]) > 0.2, "the jaw opens"
+    assert float(own[[0, 3, -1]].max()) < 0.03, "and shuts"
+
+    def gap(betas: torch.Tensor, psi: torch.Tensor, theta: torch.Tensor) -> float:
+        """Of the inner lips, in distances between the outer corners of the eyes."""
+        marks = model.points(betas, psi.double()[None], theta.double()[None])[0]
+        return float((marks[13] - marks[14]).norm() / (marks[33] - marks[263]).norm())
+
+    nobody = torch.zeros(100, dtype=torch.float64)
+    his = gap(shape, expr[21], pose[21])
+    theirs = gap(nobody, *answers[21][:2]) - gap(nobody, *answers[0][:2])
+    assert theirs == pytest.approx(his, rel=0.2)
+
+
 def test_a_lost_face_is_held_then_relaxes(model: LandmarkModel) -> None:
     """Fails when a hand before the face makes the avatar jump, or freezes it for good."""
     motion = default_motion().select([0, *range(60, 66)])

@@ -32,8 +32,11 @@ from perse.export._container import MAGIC, Container
 from perse.export._page_between import reduced
 from perse.export._page_data import STEPS
 from perse.export._page_looks import choices_of, reached, short_label
-from perse.export._page_points import shown
+from perse.export._page_points import shown, worthiest
+from perse.export._page_worth import SIDE as WORTH_SIDE
+from perse.export._page_worth import _acted, worth
 from perse.head import arkit_to_motion, open_head
+from perse.splat import rasterize
 from perse.training.interpolation import with_between
 from synthetic import shared_dataset, small_avatar, small_model
 
@@ -189,10 +192,53 @@ def test_points_that_show_only_between_looks_are_kept():
     half = next(look for look in looks["hat"] if look.presence > 0 and look.code.square().sum() < 0.9)
     directions[0, :10, 0] = 12.0 / between.coefficients(half)[0]
     layers["hat"] = replace(layers["hat"], own=own, between=replace(between, directions=directions))
-    kept = shown(replace(field, layers=tuple(layers.values())), looks, None)
+    kept = shown(replace(field, layers=tuple(layers.values())), looks)
     places = next(layer.points for layer in kept.layers if layer.name == "hat")
     there = (layers["hat"].points[:20, None] == places).all(-1).any(1).tolist()
     assert there == [True] * 10 + [False] * 10
+
+
+def test_worth_is_what_pictures_lose_without_a_point():
+    """Fails when the points that a small page keeps are not those whose loss one would see most."""
+    avatar = small_avatar()
+    look, camera = avatar.reference, avatar.camera.resized(WORTH_SIDE, WORTH_SIDE)
+    found = worth(avatar, [look], probes=48)
+    canonical = avatar.canonical(look)
+    values = torch.cat([found[name] for name in canonical.layers])
+    turned = list(_acted(avatar))
+
+    def lost(point: int) -> float:
+        """Squared change of all pictures without one point."""
+        total = 0.0
+        for expr, pose in turned:
+            gaussians = avatar.model.pose(canonical, expr, pose)
+            opacities = gaussians.opacities.clone()
+            opacities[..., point] = 0
+            without = replace(gaussians, opacities=opacities)
+            pictures = [rasterize(g, camera, torch.ones(3))[0] for g in (gaussians, without)]
+            total += float((pictures[0] - pictures[1]).square().sum())
+        return total
+
+    ranked = values.argsort(descending=True)
+    for point in ranked[[0, 5, 40, len(ranked) // 2]].tolist():
+        assert float(values[point]) == pytest.approx(lost(point), rel=0.5, abs=1e-6)
+    assert lost(int(ranked[-1])) < 1e-3 * lost(int(ranked[0]))
+
+
+def test_fewer_points_are_the_worthiest():
+    """Fails when a limit is not kept, or drops what counts, or loses a seat of a look from another photo."""
+    field, _ = linear()
+    generator = torch.Generator().manual_seed(0)
+    values = {layer.name: torch.rand(len(layer.points), generator=generator) for layer in field.layers}
+    fewer = worthiest(field, values, 300)
+    assert sum(len(layer.points) for layer in fewer.layers) == 300
+    seats = {t.category: len(t.seat.unique()) for t in field.transfers if len(t.layer)}
+    every = torch.cat(tuple(values.values())).sort(descending=True).values
+    for before, after in zip(field.layers, fewer.layers):
+        surely = int((values[before.name] > every[300 - sum(seats.values())]).sum())
+        assert surely <= len(after.points) <= surely + sum(seats.values())
+    with pytest.raises(PerseError, match="at least 100"):
+        worthiest(field, values, 99)
 
 
 # --- the file

@@ -43,7 +43,7 @@ class ExportConfig:
     quality: Literal["small", "normal", "fine"] = "normal"
     """html: how finely numbers are rounded. It decides the size of the page."""
     points: int | None = None
-    """html: keep at most so many Gaussians, those that show most; all by default."""
+    """html: keep at most so many Gaussians, those whose loss would change pictures most; all by default."""
     pose_detail: bool = True
     """html: run MLP_pose, which changes colours and shapes a little as the face moves."""
     sh_degree: int = 0

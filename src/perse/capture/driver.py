@@ -38,6 +38,9 @@ _HOLD_SECONDS = 0.5  # a face that is lost stays as it was for so long
 _RELAX_SECONDS = 0.4  # and then relaxes, by 1/e in each of these
 _MOST_NEUTRAL = 0.35  # of a face unit that a neutral face may hold
 _PARTING = "mouth-parling"  # the face unit that only parts the lips
+_JAW_SHARE = 0.7  # of what lips are too close: the jaw opens so far, lips part by the rest
+_JAW_STEP = 0.05  # radians over which the lips' gap is taken to be linear in the jaw
+_WIDEST_JAW = 0.6  # radians
 _GOOD_ERROR = 3.0  # % of the interocular distance: a fit that is never doubted
 _ERRORS = 120  # frames whose median error says what a usual fit is
 
@@ -200,12 +203,28 @@ class FaceDriver:
         pose = seen.clone()
         pose[_JAW] = self._rest[1][_JAW].double() + jaw - calibration.jaw
         pose[_JAW.start].clamp_(min=0)
-        if self._lips is not None and self._parting is not None:
-            apart = torch.maximum(self._lips.gap(state.expr[0], jaw), self._closed)
+        if self._lips is not None:
+            apart = self._closed + self._lips.gap(state.expr[0], jaw).clamp(min=0)
+            expr, pose = self._parted(expr, pose, apart)
+        return expr.float(), pose.float()
+
+    def _parted(self, expr: Tensor, pose: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
+        """psi [50] and theta [15] whose lips are `apart`, by the jaw for the most part.
+
+        Lips that touch still have a gap at their rims (`_closed`), and a short chin parts them less for the same turn
+        of the jaw: lips alone would make an open mouth of a shut jaw.
+        """
+        wider = pose.clone()
+        for _ in range(2):  # the gap is nearly linear in the jaw
+            wider[_JAW.start] = pose[_JAW.start] + _JAW_STEP
+            now, more = (self._own_lips.gap(expr, theta[_JAW]) for theta in (pose, wider))
+            turn = _JAW_SHARE * _JAW_STEP * (apart - torch.maximum(now, self._closed)) / (more - now)
+            pose[_JAW.start] = (pose[_JAW.start] + turn.clamp(min=0)).clamp(max=_WIDEST_JAW)
+        if self._parting is not None:
             now = self._own_lips.gap(expr, pose[_JAW])
             more = self._own_lips.gap(expr + self._parting, pose[_JAW])
             expr = expr + self._parting * ((apart - now) / (more - now)).clamp(-1, 1)
-        return expr.float(), pose.float()
+        return expr, pose
 
     def _held(self, time: float) -> tuple[Tensor, Tensor]:
         """The last face, relaxing once it has been away for a while."""

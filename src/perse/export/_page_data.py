@@ -20,7 +20,8 @@ from perse.export._container import Container
 from perse.export._page_between import reduced
 from perse.export._page_looks import Choice, choices_of, number_worn, reached
 from perse.export._page_options import PageOptions
-from perse.export._page_points import shown
+from perse.export._page_points import shown, worthiest
+from perse.export._page_worth import worth
 from perse.head import Head, arkit_names, arkit_to_motion
 
 COARSENESS = {"small": 2.5, "normal": 1.0, "fine": 0.25}
@@ -60,7 +61,10 @@ def page_data(
     wears = {category: number_worn(choices[category], field, worn, category) for category in options.wearing}
     progress("choosing points")
     looks = {category: reached(found, field, category) for category, found in choices.items()}
-    field, axes = reduced(shown(field, looks, options.points), looks, torch.from_numpy(steps).float())
+    if options.points is not None:
+        every = [avatar.reference, *(choice.look for found in choices.values() for choice in found[1:])]
+        field = worthiest(field, worth(avatar, every), options.points)
+    field, axes = reduced(shown(field, looks), looks, torch.from_numpy(steps).float())
     progress("packing points")
     turns = {category: _turned(category, found) for category, found in choices.items()}
     header: dict[str, Any] = {

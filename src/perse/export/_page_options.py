@@ -20,7 +20,7 @@ class PageOptions:
     quality: Quality = "normal"
     """How finely numbers are rounded; decides the size."""
     points: int | None = None
-    """At most so many Gaussians, those that show most in any look; all by default."""
+    """At most so many Gaussians, those whose loss would change pictures most; all by default."""
     pose_detail: bool = True
     """Include MLP_pose, the change of colour and shape with pose."""
     thumbnails: bool = True

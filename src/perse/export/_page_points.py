@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from perse.avatar import LinearField, LinearLayer, LinearLook, LinearYield
-from perse.avatar.start import OFFSET, SCALE
+from perse.avatar.start import OFFSET
 from perse.errors import PerseError
 
 BOLDEST, FAINTEST = 0.5, 1 / 255
 """MLP_pose raises an opacity logit by this at most; an opacity below is never drawn."""
+FEWEST = 100
+"""Points that a page has at least."""
 
 
-def shown(field: LinearField, looks: Mapping[str, Sequence[LinearLook]], limit: int | None) -> LinearField:
-    """Without points that no look and no blend shows, and with at most `limit`, the largest.
+def shown(field: LinearField, looks: Mapping[str, Sequence[LinearLook]]) -> LinearField:
+    """Without points that no look and no blend shows.
 
     Args:
         looks: all that can be worn, by category.
     """
-    keep, weights = {}, {}
-    for layer in field.layers:
-        most, area = _most(layer, field, looks)
-        keep[layer.name] = (most + BOLDEST).sigmoid() > FAINTEST
-        weights[layer.name] = most.sigmoid() * area
-    for transfer in field.transfers:
-        if len(transfer.layer):  # its own points ask these for room
-            keep[transfer.category][transfer.seat] = True
-            weights[transfer.category][transfer.seat] = torch.inf
-    if limit is not None:
-        if limit < 100:
-            raise PerseError(f"--points {limit}: a page needs at least 100 Gaussians")
-        all_weights = torch.cat([weight.masked_fill(~keep[name], 0) for name, weight in weights.items()])
-        if int((all_weights > 0).sum()) > limit:
-            least = all_weights.topk(limit).values[-1]
-            keep = {name: k & (weights[name] >= least) for name, k in keep.items()}
+    keep = {layer.name: (_most(layer, field, looks) + BOLDEST).sigmoid() > FAINTEST for layer in field.layers}
+    for category, seat in _seats(field):
+        keep[category][seat] = True
     return _select(field, keep)
 
 
-def _most(
-    layer: LinearLayer, field: LinearField, looks: Mapping[str, Sequence[LinearLook]]
-) -> tuple[Tensor, Tensor]:
-    """The largest opacity logit [n] and area [n] that a layer's points have in any look."""
+def worthiest(field: LinearField, worth: Mapping[str, Tensor], limit: int) -> LinearField:
+    """At most `limit` points, those of most worth ([n] by layer)."""
+    if limit < FEWEST:
+        raise PerseError(f"--points {limit}: a page needs at least {FEWEST} Gaussians")
+    values = {layer.name: worth[layer.name].clone() for layer in field.layers}
+    for category, seat in _seats(field):
+        values[category][seat] = torch.inf
+    every = torch.cat(tuple(values.values()))
+    keep = torch.zeros(len(every), dtype=torch.bool)
+    keep[every.topk(min(limit, len(every))).indices] = True
+    return _select(field, dict(zip(values, keep.split([len(value) for value in values.values()]))))
+
+
+def _seats(field: LinearField) -> Iterator[tuple[str, Tensor]]:
+    """Points that looks from other photos ask for room on behalf of their own: they stay. Category, [k]."""
+    for transfer in field.transfers:
+        if len(transfer.layer):
+            yield transfer.category, transfer.seat
+
+
+def _most(layer: LinearLayer, field: LinearField, looks: Mapping[str, Sequence[LinearLook]]) -> Tensor:
+    """The largest opacity logit [n] that a layer's points have in any look."""
     most = layer.own.new_full((len(layer.own),), -torch.inf)
-    area = torch.zeros_like(most)
     raises = [_raise(y, looks[y.other]) for y in field.yields if y.layer == layer.name]
     none = torch.zeros(0)
     always = [LinearLook(none, none, 1.0, none)]  # the base, and points of one look
@@ -60,7 +66,6 @@ def _most(
                 if len(transfer.layer):
                     values = values + weight * transfer.layer
             most = torch.maximum(most, values[:, 0] + lifted)
-            area = torch.maximum(area, values[:, SCALE].topk(2, dim=1).values.sum(1).exp())
     for transfer in field.transfers:
         if layer.name in transfer.press:
             most = most + transfer.press[layer.name].clamp_min(0)
@@ -73,7 +78,7 @@ def _most(
             most = most.index_add(0, action.index, torch.stack(raised).amax(0).clamp_min(0))
         for transfer in field.transfers:
             most = most.index_add(0, transfer.index, transfer.base[:, 0].clamp_min(0))
-    return most, area
+    return most
 
 
 def _raise(y: LinearYield, looks: Sequence[LinearLook]) -> LinearYield:
