@@ -78,7 +78,8 @@ def curves_plot(
     if not points:
         raise ValueError("there is nothing to plot")
     (x_low, x_high), (y_low, y_high) = (_range([p[i] for p in points]) for i in (0, 1))
-    left, right, top, bottom = 56, width - 16, 36, height - 46
+    left, right, bottom = 56, width - 16, height - 46
+    top = 36 + ROW * len(series)  # names stand above the curves
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
         x = left + (point[0] - x_low) / (x_high - x_low) * (right - left)
@@ -93,14 +94,14 @@ def curves_plot(
         x, _ = at((value, y_low))
         parts.append(_text(x, bottom + 16, f"{value:g}", anchor="middle"))
     parts.append(_text((left + right) / 2, height - 10, x_name, anchor="middle"))
-    parts.append(_text(6, top - 4, y_name))
+    parts.append(_text(6, top - 8, y_name))
     for k, (name, curve) in enumerate(series.items()):
         color = COLORS[k % len(COLORS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, curve))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        y = top + 16 + 16 * k  # curves that rise leave the upper left corner free
-        parts.append(f'<rect x="{left + 10}" y="{y - 7}" width="12" height="4" fill="{color}"/>')
-        parts.append(_text(left + 28, y, name))
+        y = 40 + ROW * k
+        parts.append(f'<rect x="{left}" y="{y - 7}" width="12" height="4" fill="{color}"/>')
+        parts.append(_text(left + 18, y, name))
     return _svg(width, height, parts)
 
 
