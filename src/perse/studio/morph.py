@@ -13,6 +13,9 @@ from perse.studio import parts
 from perse.studio.groups import Group
 from perse.studio.puppet import Puppet
 
+REPLACED = ("hair",)
+"""Categories that grow and take the place of the photo's own."""
+
 
 def morph(
     puppet: Puppet,
@@ -26,7 +29,8 @@ def morph(
     """A copy of the unedited puppet with the look a share ``weight`` of the way from ``first`` to ``second``.
 
     None is the person as lifted. Two attributes mix their parameters, so hair grows and colours run; from or to
-    None, beards grow and noses swell likewise, and what is worn (or replaces a part of the photo) fades in.
+    None, beards grow and noses swell likewise, hair grows while the photo's fades, and what is worn (or replaces
+    another part of the photo) fades in.
 
     Raises:
         PerseError: no attribute, two of different categories, or a weight outside [0, 1].
@@ -49,7 +53,8 @@ def morph(
         if nothing is None:
             parts.build(result, category, present, seed, detail=detail)
             return fade(puppet, result, share)
-        a, b, weight = nothing, present, share
+        parts.build(result, category, nothing.mix(present, share), seed, detail=detail)
+        return fade(puppet, result, share, grown=True) if category in REPLACED else result
     parts.build(result, category, a.mix(b, weight), seed, detail=detail)
     return result
 
@@ -66,8 +71,11 @@ def _check(first: Attribute | None, second: Attribute | None, weight: float) -> 
         raise PerseError(f"a morph's weight lies between 0 and 1, not {weight}.")
 
 
-def fade(first: Puppet, second: Puppet, weight: float) -> Puppet:
-    """A copy between two puppets of one person: shared groups blend their colours, others fade out or in."""
+def fade(first: Puppet, second: Puppet, weight: float, grown: bool = False) -> Puppet:
+    """A copy between two puppets of one person: shared groups blend their colours, others fade out or in.
+
+    `grown`: what only the second has is as long as it should be by now, and solid.
+    """
     result = second.copy()
     result.groups = {}
     result.deform(
@@ -80,9 +88,10 @@ def fade(first: Puppet, second: Puppet, weight: float) -> Puppet:
             result.add(name, _blend(a, b, weight))
             continue
         if a is not None:
-            result.add(name if b is None else f"{name} before", _thin(a, 1 - weight))
+            share = (1 - weight) ** 2 if grown else 1 - weight  # else it would hide for long what grows inside it
+            result.add(name if b is None else f"{name} before", _thin(a, share))
         if b is not None:
-            result.add(name, _thin(b, weight))
+            result.add(name, b if grown else _thin(b, weight))
     return result
 
 

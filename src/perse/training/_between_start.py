@@ -10,9 +10,9 @@ from torch import Tensor
 
 from perse.avatar import Codes
 from perse.avatar.fields import BasisField, Between
-from perse.avatar.start import HIDDEN_LOGIT, OFFSET, OPACITY, Known, LayerStart
+from perse.avatar.start import HIDDEN_LOGIT, OFFSET, OPACITY, VISIBLE_LOGIT, Known, LayerStart
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
-from perse.training._correspond import Strands, is_stranded
+from perse.training._correspond import Strands
 from perse.training._layers import Shown
 from perse.training._surface import MIN_POINTS
 from perse.training.blends import STEPS
@@ -50,20 +50,23 @@ def solve_between(
     What a blend of strands has beyond the linear blend of its ends is split by an SVD, as `solve_category` does with
     the subjects; the network's hidden layer stays as drawn, its last layer is the least-squares one. A pair that is
     shown at one weight is taken to go along a parabola through it, or the network would be free to do anything at the
-    others. From nothing (a beard grows), the mean of what is missing on the way. `quiet` are blends of which nothing is
-    known: there the directions stay silent.
+    others. From nothing (a beard grows), the mean of what is missing on the way. Where looks tell no strands, only what
+    has no points in common can be solved: one appears before the other is gone (:func:`_crossed`). `quiet` are blends
+    of which nothing is known: there the directions stay silent.
     """
-    if name not in field.between or layer.strands is None:
+    if name not in field.between:
         return
     module, slot = field.between[name], field.slots.index(name)
     ancestors = field.ancestors[name]
     rows, features, growth, missing = [], [], [], []
     for way in ways:
-        shown = _shown(layer, name, way.points)
+        linear = _linear(layer.known, way)
+        stranded = layer.strands is not None
+        shown = _shown(layer, name, way.points, linear) if stranded else _crossed(layer.known, way, linear)
         if shown is None:
             continue
         partial = float(way.codes(way.weight).presence[slot])
-        beyond = _beyond(shown, _linear(layer.known, way)) / field.steps.cpu()
+        beyond = _beyond(shown, linear) / field.steps.cpu()
         if partial < 1:
             growth.append(beyond[ancestors])
             missing.append(1 - partial)
@@ -80,19 +83,42 @@ def solve_between(
         module.fade.fill_(GROWS)
 
 
-def _shown(layer: LayerStart, name: str, cloud: SubjectPoints) -> Tensor | None:
-    """Values [n, 19] of the layer's points as the blend has them; None if it is not made of strands."""
+def _shown(layer: LayerStart, name: str, cloud: SubjectPoints, linear: Tensor) -> Tensor | None:
+    """Values [n, 19] of the layer's points as the blend has them, those that lie on no strand as the `linear` blend
+    does; None if it is not made of strands."""
     cloud = cloud[cloud.labels == LABEL_CODE[CATEGORY_LABEL[name]]]
-    if len(cloud) < MIN_POINTS or not is_stranded(cloud):
+    cloud = cloud[cloud.strands.isfinite().all(1)]
+    if len(cloud) < MIN_POINTS:
         return None
     assert layer.strands is not None
-    strands = layer.strands.numpy().astype(float)
+    told = layer.strands.isfinite().all(1)
+    strands = layer.strands[told].numpy().astype(float)
     placed = Strands(cloud).place(strands[:, :3], strands[:, 3])
     points = layer.points
     common = Shown(
-        points.means, points.quats, points.log_scales, points.colors, points.W, torch.ones(len(points)).bool()
+        *(part[told] for part in (points.means, points.quats, points.log_scales, points.colors, points.W)),
+        torch.ones(len(strands)).bool(),
     )
-    return Shown.of(cloud, placed).values(common)
+    shown = linear.clone()
+    shown[told] = Shown.of(cloud, placed).values(common)
+    return shown
+
+
+def _crossed(known: Known, way: Way, linear: Tensor) -> Tensor | None:
+    """The `linear` blend [n, 19] in which points that only one end shows cover enough between them: half way both are
+    three quarters solid, where half of a logit leaves next to nothing of either. None if there are no such points."""
+    first, second = (_end(known, entry) for entry in way.ends)
+    if first is None or second is None:
+        return None
+    seen = [end[:, OPACITY] > (VISIBLE_LOGIT + HIDDEN_LOGIT) / 2 for end in (first, second)]
+    goes, comes = seen[0] & ~seen[1], seen[1] & ~seen[0]
+    if not (goes.any() and comes.any()):
+        return None
+    solid = torch.sigmoid(torch.tensor(VISIBLE_LOGIT))
+    crossed = linear.clone()
+    for rows, left in ((goes, way.weight), (comes, 1 - way.weight)):
+        crossed[:, OPACITY][rows] = torch.logit(solid * (1 - left**2))
+    return crossed
 
 
 def _beyond(shown: Tensor, linear: Tensor) -> Tensor:
@@ -112,11 +138,14 @@ def _weights_of(way: Way, ways: Sequence[Way]) -> list[float]:
     return sorted({way.weight, *nearest})
 
 
+def _end(known: Known, entry: int | None) -> Tensor | None:
+    """What the start knows of one end [n, 19]."""
+    return known.values[known.subjects.index(entry)] if entry in known.subjects else None
+
+
 def _linear(known: Known, way: Way) -> Tensor:
     """The linear blend [n, 19] of what the start knows of the ends; of the one end that is there."""
-    first, second = (
-        None if e not in known.subjects else known.values[known.subjects.index(e)] for e in way.ends
-    )
+    first, second = (_end(known, entry) for entry in way.ends)
     if first is None or second is None:
         end = second if first is None else first
         assert end is not None

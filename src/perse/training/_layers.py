@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,8 @@ HAIR_REACH = 0.015
 """Metres around the reference's hair within which its own giving way says what other hair does."""
 COVER_ANGLE = 0.08
 """Radians (as seen from the skull's middle) from a hat's points within which it covers the hair."""
+APART = {"hair": 0.35, "clothes": 0.4}
+"""Categories whose points in the photo are a person's own, and their share of the layer."""
 LONGER, WIDER = 2.0, 4.0
 """How much a piece of a strand may grow to stand for its neighbours."""
 NO_LENGTH = 3e-4
@@ -80,24 +83,67 @@ def layer_of(
     """One category's points, and where and how each of its subjects has them; None if nobody shows the part.
 
     A subject without the part (a bald head) has all of them where the others' begin, tiny, hidden and under the skin.
+    The person's own hair and clothes, which tell nothing of how they grew or were sewn, have points of their own: on
+    the way to another look they fade where they are, while strands grow and garments appear.
     """
     shown = [i for i, cloud in enumerate(clouds) if len(cloud) >= MIN_POINTS]
     if not shown:
         return None
     budget = max(MIN_POINTS, int(context.points * SHARES[category]))
+    own = [i for i in shown if subjects[i] is None and category in APART]
+    others = [i for i in shown if i not in own]
+    if not own or not others:
+        return _layer(context, subjects, clouds, shown, budget)
+    share = APART[category]
+    layer = _layer(context, subjects, clouds, others, round(budget * (1 - share)))
+    apart = _layer(context, subjects, clouds, own, round(budget * share), fades=True)
+    if layer.strands is None:
+        for i in own:
+            layer.known.values[i] = _faded(layer.known.values[others].mean(0))
+    return _beside(layer, apart)
+
+
+def _layer(
+    context: Context,
+    subjects: list[int | None],
+    clouds: list[SubjectPoints],
+    shown: list[int],
+    budget: int,
+    fades: bool = False,
+) -> LayerStart:
+    """The points of those that are `shown`; the other subjects have none of them."""
     placed, strands = correspond([clouds[i] for i in shown], budget, context.seed)
     some = [Shown.of(clouds[i], place) for i, place in zip(shown, placed)]
     points, common = _common(context, [clouds[i] for i in shown], placed, some)
     values = torch.zeros(len(clouds), len(points), VALUES)
     for i, look in zip(shown, some):
         values[i] = look.values(common)
-    nothing = values[shown].mean(0)
-    nothing[:, OPACITY] = HIDDEN_LOGIT
-    nothing[:, SCALE] = math.log(NO_LENGTH) - points.log_scales
-    nothing[:, OFFSET] = _at_the_root(context, [clouds[i] for i in shown], placed) - points.means
+    nothing = _faded(values[shown].mean(0))
+    if not fades:
+        nothing[:, SCALE] = math.log(NO_LENGTH) - points.log_scales
+        nothing[:, OFFSET] = _at_the_root(context, [clouds[i] for i in shown], placed) - points.means
     for i in set(range(len(clouds))) - set(shown):
         values[i] = nothing
     return LayerStart(points, Known(subjects, values), strands)
+
+
+def _faded(values: Tensor) -> Tensor:
+    """Values [n, 19], hidden."""
+    hidden = values.clone()
+    hidden[:, OPACITY] = HIDDEN_LOGIT
+    return hidden
+
+
+def _beside(first: LayerStart, second: LayerStart) -> LayerStart:
+    """One layer of the points of two; those of the second lie on no strand."""
+    points = Points(
+        **{f.name: torch.cat([getattr(x.points, f.name) for x in (first, second)]) for f in fields(Points)}
+    )
+    values = torch.cat([first.known.values, second.known.values], 1)
+    strands = first.strands
+    if strands is not None:
+        strands = torch.cat([strands, strands.new_full((len(second.points), 4), torch.nan)])
+    return LayerStart(points, Known(first.known.subjects, values), strands)
 
 
 class Shown:

@@ -209,7 +209,7 @@ PRESETS: dict[str, TrainConfig] = {
         points=4000, steps=60, model=ModelConfig(pose_width=16), checkpoint_seconds=20.0, cache_mb=200
     ),
     "demo": TrainConfig(
-        points=32_000,
+        points=35_000,
         steps=5300,
         step_sizes=GENTLE,
         perceptual_window=0.5,

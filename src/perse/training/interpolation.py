@@ -189,26 +189,23 @@ class Tuning:
         ways: dict[str, list[Way]] = {}
         for blend, subject in zip(self.planned, self.blends.subjects):
             points = subject.points() if blend.category in field.between else None
-            if points is None or self._leaves_the_photo(blend):
+            if points is None:
                 continue
             first, second = (next(iter(subjects[i].entries), None) for i in (blend.first, blend.second))
             way = Way(functools.partial(self.codes, blend), (first, second), blend.weight, points)
             ways.setdefault(blend.category, []).append(way)
         for name, found in ways.items():
             if name in self.training.start.layers:
-                quiet = self._with_reference(name)
+                known = any(None in way.ends for way in found)
+                quiet = [] if known else self._with_reference(name)
                 solve_between(field, name, self.training.start.layers[name], found, quiet)
-
-    def _leaves_the_photo(self, blend: PlannedBlend) -> bool:
-        """Whether an end is the person's own part: its points tell no strands, only gradients say what lies between."""
-        return blend.first == 0 and self._has_own(blend.category)
 
     def _has_own(self, category: str) -> bool:
         latent = self.model.latent
         return float(latent.reference_presence[latent.categories.index(category)]) > 0
 
     def _with_reference(self, category: str) -> list[Codes]:
-        """Blends of the person's own part with every learned one: its points tell no strands, so nothing is known."""
+        """Blends of the person's own part with every learned one, for when nobody shows any."""
         if not self._has_own(category):
             return []
         latent, slot = self.model.latent, self.model.latent.categories.index(category)

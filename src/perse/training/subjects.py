@@ -16,12 +16,12 @@ POINT_CATEGORIES = tuple(c for c in CATEGORIES if c not in ("mouth", "nose"))
 """Categories that draw something of their own; mouth and nose reshape the head."""
 
 SHARES = {
-    "base": 0.36,
-    "hair": 0.33,
-    "clothes": 0.09,
-    "beard": 0.06,
-    "hat": 0.06,
-    "headphones": 0.05,
+    "base": 0.34,
+    "hair": 0.37,
+    "clothes": 0.10,
+    "beard": 0.05,
+    "hat": 0.05,
+    "headphones": 0.04,
     "eyebrows": 0.03,
     "earrings": 0.02,
 }

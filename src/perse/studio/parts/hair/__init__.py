@@ -35,7 +35,7 @@ from perse.studio.parts.hair._tie import drawn_length, tied, tied_share
 from perse.studio.parts.hair._words import params_from
 from perse.studio.puppet import Puppet, label_code
 
-__all__ = ["GROUP", "HairParams", "apply", "build", "grown", "params_from"]
+__all__ = ["GROUP", "HairParams", "absent", "apply", "build", "grown", "params_from"]
 
 GROUP = "hair_strands"
 BUDGET = 95_000
@@ -51,6 +51,11 @@ BALD = 0.002
 def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 1.0) -> None:
     """Replace the photo's hair by the one the words describe (see :func:`perse.studio.parts.apply`)."""
     build(puppet, params_from(adjectives), seed, detail)
+
+
+def absent(params: HairParams) -> HairParams:
+    """A shaved head on which such hair begins to grow."""
+    return replace(params, length=0.0, tail=0.0, fringe_length=0.0)
 
 
 def build(puppet: Puppet, params: HairParams, seed: int, detail: float = 1.0) -> None:
