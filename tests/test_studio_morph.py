@@ -99,6 +99,18 @@ def test_half_of_a_nose_is_half_the_way(plain: Puppet) -> None:
     assert float((half - whole / 2).norm(dim=1).max()) < 0.15 * float(whole.norm(dim=1).max())
 
 
+def test_hair_grows_while_the_photo_s_own_fades(plain: Puppet) -> None:
+    """A failure means that hair of full length appears as a ghost, or that the photo's hides what grows inside it."""
+    whole, half, nearly = (between(plain, None, ENDS["hair"][1], weight) for weight in (1.0, 0.5, 0.9))
+    full, grown = whole.groups["hair_strands"], half.groups["hair_strands"]
+    top = float(full.means[:, 1].max())
+    longest = top - float(full.means[:, 1].min())
+    assert 0.3 * longest < top - float(grown.means[:, 1].min()) < 0.75 * longest
+    assert float(grown.opacities.median()) > 0.8 * float(full.opacities.median())
+    own = [float(puppet.groups["hair"].opacities.mean()) for puppet in (plain, half, nearly)]
+    assert own[0] > 5 * own[1] > 50 * own[2]
+
+
 def test_what_is_worn_fades_in(plain: Puppet) -> None:
     """A failure means that a hat appears at once, or that the hair it presses vanishes under half a hat."""
     code = LABELS.index("hat")

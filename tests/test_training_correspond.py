@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from perse.avatar.start import OFFSET, OPACITY, SCALE
+from perse.avatar.start import OFFSET, OPACITY, SCALE, Known
 from perse.dataset import LABEL_CODE, SubjectPoints
-from perse.training._between_start import Way, _beyond, _weights_of
+from perse.training._between_start import Way, _beyond, _crossed, _weights_of
 from perse.training._correspond import Strands, correspond, pair_up
 from perse.training._yields import Grid
+from synthetic import small_model
 
 
 def hair(length: float, strands: int = 300, pieces: int = 12) -> SubjectPoints:
@@ -136,6 +137,41 @@ def test_a_point_across_a_parting_is_hidden_on_the_way_not_flung() -> None:
     assert float(drawn[1, OPACITY]) < -2
     assert torch.equal(drawn[1, OFFSET], linear[1, OFFSET])
     assert torch.equal(drawn[1, SCALE], linear[1, SCALE])
+
+
+def test_the_person_s_own_hair_fades_where_it_is() -> None:
+    """Hair of a photo tells no strands: sent to the strands of another look, its points would cross the air."""
+    layer = small_model("basis")[1].layers["hair"]
+    own = layer.known.subjects.index(None)
+    shows = layer.known.values[:, :, OPACITY.start] > 0
+    alone = shows[own]
+    others = [i for i in range(len(shows)) if i != own and shows[i].any()]
+    assert others
+    assert alone.any()
+    for i in others:
+        assert not (shows[i] & alone).any(), "a point that both show"
+        assert torch.equal(layer.known.values[i, alone][:, OFFSET], layer.known.values[own, alone][:, OFFSET])
+    assert 0.2 < float(alone.float().mean()) < 0.6
+
+
+def test_what_has_no_points_in_common_is_never_gone_half_way() -> None:
+    """Two garments that fade as logits do would both be all but gone between them."""
+    ends = torch.zeros(2, 4, 19)
+    ends[:, :, OPACITY] = torch.tensor([[2.5, 2.5, -6.0, 2.5], [2.5, -6.0, 2.5, -6.0]])[..., None]
+    known = Known([None, 7], ends)
+
+    def covered(weight: float) -> torch.Tensor:
+        way = Way(lambda _: pytest.fail("no codes are needed"), (None, 7), weight, hair(0.1))
+        crossed = _crossed(known, way, ends[0] * (1 - weight) + ends[1] * weight)
+        assert crossed is not None
+        return crossed[:, OPACITY][:, 0].sigmoid()
+
+    half = covered(0.5)
+    assert float(half.min()) > 0.6
+    first = torch.stack([covered(w)[1] for w in (0.1, 0.5, 0.9)])
+    assert (first.diff() < 0).all(), "what goes, goes"
+    second = torch.stack([covered(w)[2] for w in (0.1, 0.5, 0.9)])
+    assert (second.diff() > 0).all(), "what comes, comes"
 
 
 def test_a_way_speaks_for_the_weights_that_no_other_shows() -> None:

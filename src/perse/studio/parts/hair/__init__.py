@@ -44,6 +44,8 @@ POINTS = 33
 """Points of a strand before it is cut into Gaussians."""
 CORE_SHORTER = 0.35
 """By how much the inside of coily hair is shorter than its outside, which hides it."""
+ABOVE = 0.1
+"""Metres above the chin to which hair is cut where it only begins to grow: else long hair would soon reach its cut."""
 BALD = 0.002
 """Hair shorter than this is shaved."""
 
@@ -55,7 +57,7 @@ def apply(puppet: Puppet, adjectives: Sequence[str], seed: int, detail: float = 
 
 def absent(params: HairParams) -> HairParams:
     """A shaved head on which such hair begins to grow."""
-    return replace(params, length=0.0, tail=0.0, fringe_length=0.0)
+    return replace(params, length=0.0, tail=0.0, fringe_length=0.0, ends=ABOVE)
 
 
 def build(puppet: Puppet, params: HairParams, seed: int, detail: float = 1.0) -> None:
