@@ -62,8 +62,10 @@ def rich_avatar() -> Avatar:
     small = small_avatar()
     model = with_between(small.model, 12, 0).requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
-    for name in ("hair", "hat", "beard"):
-        module = model.field.between[name]
+    for name, module in model.field.between.items():
+        module.directions.zero_()
+        if name not in ("hair", "hat", "beard"):
+            continue
         module.directions.normal_(std=0.5, generator=generator)
         module.absence.normal_(std=0.5, generator=generator)
         for tensor in (module.directions, module.absence):

@@ -88,7 +88,9 @@ def fade(first: Puppet, second: Puppet, weight: float, grown: bool = False) -> P
             result.add(name, _blend(a, b, weight))
             continue
         if a is not None:
-            share = (1 - weight) ** 2 if grown else 1 - weight  # else it would hide for long what grows inside it
+            share = (
+                (1 - weight) ** 2 if grown else 1 - weight
+            )  # else it would hide for long what grows inside it
             result.add(name if b is None else f"{name} before", _thin(a, share))
         if b is not None:
             result.add(name, b if grown else _thin(b, weight))

@@ -24,6 +24,8 @@ STEADY = 0.15
 blends apart to the last bit makes pairs that nobody showed fly apart."""
 SIXTHS = tuple(step / STEPS for step in range(1, STEPS))
 """Weights at which a way is known (Eq. 36)."""
+GONE = 2 / 3
+"""Share of the way to strands by which hair that tells none is hidden: as a halo it would show around shorter hair."""
 GROWS = -1.5
 """Logarithm of the power by which opacity fades where a part grows: it is solid as soon as it has length."""
 
@@ -59,11 +61,13 @@ def solve_between(
     module, slot = field.between[name], field.slots.index(name)
     ancestors = field.ancestors[name]
     rows, features, growth, missing = [], [], [], []
+    silent = [module.features(codes.z[slot]) for codes in quiet]
     for way in ways:
         linear = _linear(layer.known, way)
         stranded = layer.strands is not None
-        shown = _shown(layer, name, way.points, linear) if stranded else _crossed(layer.known, way, linear)
-        if shown is None:
+        shown = _shown(layer, name, way, linear) if stranded else _crossed(layer.known, way, linear)
+        if shown is None:  # what one's own and another garment do must not leak into ways between others
+            silent += [module.features(way.codes(weight).z[slot]) for weight in _weights_of(way, ways)]
             continue
         partial = float(way.codes(way.weight).presence[slot])
         beyond = _beyond(shown, linear) / field.steps.cpu()
@@ -75,7 +79,6 @@ def solve_between(
                 rows.append(beyond[ancestors] * (weight * (1 - weight) / (way.weight * (1 - way.weight))))
                 features.append(module.features(way.codes(weight).z[slot]))
     if rows:
-        silent = [module.features(codes.z[slot]) for codes in quiet]
         _solve_directions(module, torch.stack(rows), torch.stack([*features, *silent]))
     if growth:
         share = torch.tensor(missing)
@@ -83,10 +86,10 @@ def solve_between(
         module.fade.fill_(GROWS)
 
 
-def _shown(layer: LayerStart, name: str, cloud: SubjectPoints, linear: Tensor) -> Tensor | None:
-    """Values [n, 19] of the layer's points as the blend has them, those that lie on no strand as the `linear` blend
-    does; None if it is not made of strands."""
-    cloud = cloud[cloud.labels == LABEL_CODE[CATEGORY_LABEL[name]]]
+def _shown(layer: LayerStart, name: str, way: Way, linear: Tensor) -> Tensor | None:
+    """Values [n, 19] of the layer's points as the blend has them; None if it is not made of strands. Points that lie on
+    no strand are where the `linear` blend has them, and hidden by :data:`GONE`."""
+    cloud = way.points[way.points.labels == LABEL_CODE[CATEGORY_LABEL[name]]]
     cloud = cloud[cloud.strands.isfinite().all(1)]
     if len(cloud) < MIN_POINTS:
         return None
@@ -96,10 +99,19 @@ def _shown(layer: LayerStart, name: str, cloud: SubjectPoints, linear: Tensor) -
     placed = Strands(cloud).place(strands[:, :3], strands[:, 3])
     points = layer.points
     common = Shown(
-        *(part[told] for part in (points.means, points.quats, points.log_scales, points.colors, points.W)),
+        points.means[told],
+        points.quats[told],
+        points.log_scales[told],
+        points.colors[told],
+        points.W[told],
         torch.ones(len(strands)).bool(),
     )
     shown = linear.clone()
+    for entry, gone in zip(way.ends, (way.weight, 1 - way.weight)):
+        end = _end(layer.known, entry)
+        if end is not None:
+            fading = ~told & (end[:, OPACITY][:, 0] > HIDDEN_LOGIT)
+            shown[fading, OPACITY] = VISIBLE_LOGIT + (HIDDEN_LOGIT - VISIBLE_LOGIT) * min(1.0, gone / GONE)
     shown[told] = Shown.of(cloud, placed).values(common)
     return shown
 
