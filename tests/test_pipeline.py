@@ -55,6 +55,23 @@ def test_failed_stage_is_not_done(tmp_path):
     assert again == [1]
 
 
+def test_a_result_that_was_deleted_is_made_again(tmp_path):
+    """If this fails, a build without an avatar ends with a line that says where it is."""
+    runs = []
+
+    def avatar() -> None:
+        (tmp_path / "run" / "avatar").mkdir()
+        runs.append("avatar")
+
+    for _ in range(2):
+        with BuildFolder.open(tmp_path / "run", SETTINGS) as folder:
+            folder.stage("dataset", lambda: runs.append("dataset"), quiet)
+            folder.stage("tuning", avatar, quiet, ["avatar"])
+            folder.stage("report", lambda: runs.append("report"), quiet)
+        (tmp_path / "run" / "avatar").rmdir()
+    assert runs == ["dataset", "avatar", "report", "avatar", "report"]
+
+
 def test_two_builds_cannot_share_a_folder(tmp_path):
     with (
         BuildFolder.open(tmp_path / "run", SETTINGS),

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -120,9 +120,16 @@ class BuildFolder:
         """Figures gathered so far; kept across interruptions."""
         return self._state["metrics"]
 
-    def stage(self, name: str, run: Callable[[], None], log: Callable[[str], None]) -> None:
-        """Run a stage unless it is done. Time spent in interrupted tries counts."""
-        if name in self._state["done"]:
+    def stage(
+        self, name: str, run: Callable[[], None], log: Callable[[str], None], leaves: Sequence[str] = ()
+    ) -> None:
+        """Run a stage unless it is done and what it leaves in the folder is there; if it was deleted, what came after
+        is done again, too. Time spent in interrupted tries counts."""
+        done = self._state["done"]
+        if name in done and not all((self.path / left).exists() for left in leaves):
+            log(f"[{name}] {' or '.join(leaves)} is gone: again")
+            del done[done.index(name) :]
+        if name in done:
             log(f"[{name}] done before")
             return
         log(f"[{name}]")

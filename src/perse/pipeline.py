@@ -124,15 +124,17 @@ def build(config: BuildConfig, log: Callable[[str], None] = print) -> BuildResul
             for number, (stage, run) in enumerate(together.items()):
                 folder.stage(stage, partial(_lead, number, run, all_ranks), log)
             _call(DISMISSED, all_ranks)
-            folder.stage("tuning", lambda: _tune(config, folder.path, device, all_ranks), log)
+            folder.stage("tuning", lambda: _tune(config, folder.path, device, all_ranks), log, ["avatar"])
             folder.stage("metrics", lambda: _measure(folder, device), log)
-            folder.stage("report", lambda: _report(folder, device, log), log)
+            folder.stage("report", lambda: _report(folder, device, log), log, REPORT)
             metrics = folder.write_metrics()
     for line in summary(config.out, metrics):
         log(line)
     return BuildResult(config.out, metrics)
 
 
+REPORT = ("report.html", "report.png", "avatar.mp4")
+"""What the last stage leaves, whatever the field."""
 DISMISSED = -1
 """What the first process says to the others when there is nothing left to do together."""
 
