@@ -15,6 +15,10 @@ from perse.studio.puppet import Puppet
 
 REPLACED = ("hair",)
 """Categories that grow and take the place of the photo's own."""
+GONE = 0.6
+"""Share of the way by which the photo's own is gone where the other grows: it would hide what grows inside it."""
+LAYERS = 16
+"""Gaussians of the photo's hair that cover a pixel, about."""
 
 
 def morph(
@@ -88,10 +92,8 @@ def fade(first: Puppet, second: Puppet, weight: float, grown: bool = False) -> P
             result.add(name, _blend(a, b, weight))
             continue
         if a is not None:
-            share = (
-                (1 - weight) ** 2 if grown else 1 - weight
-            )  # else it would hide for long what grows inside it
-            result.add(name if b is None else f"{name} before", _thin(a, share))
+            before = _uncovered(a, weight) if grown else _thin(a, 1 - weight)
+            result.add(name if b is None else f"{name} before", before)
         if b is not None:
             result.add(name, b if grown else _thin(b, weight))
     return result
@@ -129,3 +131,9 @@ def _blend(a: Group, b: Group, weight: float) -> Group:
 def _thin(group: Group, share: float) -> Group:
     """The group ``share`` as solid; squared, for several Gaussians cover a pixel and their opacities add up."""
     return replace(group, opacities=group.opacities * share**2)
+
+
+def _uncovered(group: Group, weight: float) -> Group:
+    """The group on its way out, such that all its layers together cover a pixel evenly less until they are gone."""
+    cover = max(0.0, 1 - weight / GONE)
+    return replace(group, opacities=group.opacities * (1 - (1 - cover) ** (1 / LAYERS)))

@@ -24,7 +24,7 @@ STEADY = 0.15
 blends apart to the last bit makes pairs that nobody showed fly apart."""
 SIXTHS = tuple(step / STEPS for step in range(1, STEPS))
 """Weights at which a way is known (Eq. 36)."""
-GONE = 2 / 3
+GONE = 0.6
 """Share of the way to strands by which hair that tells none is hidden: as a halo it would show around shorter hair."""
 GROWS = -1.5
 """Logarithm of the power by which opacity fades where a part grows: it is solid as soon as it has length."""
