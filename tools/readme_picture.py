@@ -30,6 +30,7 @@ SHOWN: tuple[tuple[dict[str, str | None], float, float, dict[str, float]], ...] 
 )
 BLENDS: tuple[tuple[dict[str, str | None], dict[str, str | None]], ...] = (
     ({"hair": "short straight black"}, {"hair": "long straight blond"}),
+    ({}, {"hair": "long curly red"}),
     ({}, {"beard": "full brown", "eyebrows": "thick black"}),
     (
         {"clothes": "red striped crew-neck", "hat": "blue knitted beanie"},
