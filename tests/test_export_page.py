@@ -232,7 +232,7 @@ def test_fewer_points_are_the_worthiest():
     field, _ = linear()
     generator = torch.Generator().manual_seed(0)
     values = {layer.name: torch.rand(len(layer.points), generator=generator) for layer in field.layers}
-    fewer = worthiest(field, values, 300)
+    fewer = worthiest(field, 300, lambda: values)
     assert sum(len(layer.points) for layer in fewer.layers) == 300
     seats = {t.category: len(t.seat.unique()) for t in field.transfers if len(t.layer)}
     every = torch.cat(tuple(values.values())).sort(descending=True).values
@@ -240,7 +240,7 @@ def test_fewer_points_are_the_worthiest():
         surely = int((values[before.name] > every[300 - sum(seats.values())]).sum())
         assert surely <= len(after.points) <= surely + sum(seats.values())
     with pytest.raises(PerseError, match="at least 100"):
-        worthiest(field, values, 99)
+        worthiest(field, 99, lambda: values)
 
 
 # --- the file

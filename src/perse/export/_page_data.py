@@ -63,7 +63,7 @@ def page_data(
     looks = {category: reached(found, field, category) for category, found in choices.items()}
     if options.points is not None:
         every = [avatar.reference, *(choice.look for found in choices.values() for choice in found[1:])]
-        field = worthiest(field, worth(avatar, every), options.points)
+        field = worthiest(field, options.points, lambda: worth(avatar, every))
     field, axes = reduced(shown(field, looks), looks, torch.from_numpy(steps).float())
     progress("packing points")
     turns = {category: _turned(category, found) for category, found in choices.items()}

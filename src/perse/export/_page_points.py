@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -30,16 +30,23 @@ def shown(field: LinearField, looks: Mapping[str, Sequence[LinearLook]]) -> Line
     return _select(field, keep)
 
 
-def worthiest(field: LinearField, worth: Mapping[str, Tensor], limit: int) -> LinearField:
-    """At most `limit` points, those of most worth ([n] by layer)."""
+def worthiest(field: LinearField, limit: int, worth: Callable[[], Mapping[str, Tensor]]) -> LinearField:
+    """At most `limit` points, those of most worth ([n] by layer; asked for only where there are more).
+
+    Raises:
+        PerseError: too low a limit.
+    """
     if limit < FEWEST:
         raise PerseError(f"--points {limit}: a page needs at least {FEWEST} Gaussians")
-    values = {layer.name: worth[layer.name].clone() for layer in field.layers}
+    if sum(len(layer.points) for layer in field.layers) <= limit:
+        return field
+    found = worth()
+    values = {layer.name: found[layer.name].clone() for layer in field.layers}
     for category, seat in _seats(field):
         values[category][seat] = torch.inf
     every = torch.cat(tuple(values.values()))
     keep = torch.zeros(len(every), dtype=torch.bool)
-    keep[every.topk(min(limit, len(every))).indices] = True
+    keep[every.topk(limit).indices] = True
     return _select(field, dict(zip(values, keep.split([len(value) for value in values.values()]))))
 
 
