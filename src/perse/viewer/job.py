@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -42,7 +43,7 @@ class Bar(NamedTuple):
     """The time left, to be said after what it does; empty where it is not known."""
 
 
-class Job:
+class Job(ABC):
     """One command, started at once. It yields to the viewer, is repeatable, and goes on where it was interrupted."""
 
     doing = ""
@@ -85,9 +86,9 @@ class Job:
         with self._lock:
             self._log.close()
 
+    @abstractmethod
     def _now(self) -> Progress:
         """Where it is while it runs."""
-        raise NotImplementedError
 
     def _bar(self) -> Bar | None:
         """The bar of the stage that runs, if it shows one."""
