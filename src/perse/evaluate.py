@@ -120,7 +120,7 @@ def interpolation_table(figures: dict[str, Any]) -> str:
             format_figure(row["ppl_crossfade"], 3),
         ]
         cells += [format_figure(100 * row["pdv"], 4)]
-        cells += [format_figure(row[key], 2 if key.startswith("frechet") else 4) for key in names]
+        cells += [format_figure(row.get(key), 2 if key.startswith("frechet") else 4) for key in names]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

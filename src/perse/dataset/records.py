@@ -280,7 +280,8 @@ class SubjectPoints:
     """[N, 5] skinning weights of root, neck, jaw, left eye, right eye."""
     strands: torch.Tensor = None  # type: ignore[assignment]
     """[N, 4] where on which strand a point lies: three numbers in metres (its beginning, or the like), the same in all
-    subjects of a dataset, and the share of its length. NaN: on none; left out: all NaN."""
+    subjects of a dataset, and the share of its length. What is solid, or cloth, has no strands but places, told by the
+    three numbers alone: near numbers, near places. NaN: nothing is told; left out: all NaN."""
 
     def __post_init__(self) -> None:
         count = self.means.shape[0]

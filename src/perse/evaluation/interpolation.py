@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from perse.avatar import Avatar, Look
+from perse.avatar import Avatar, LearnedSubject, Look
 from perse.dataset import CATEGORIES, Motion
 from perse.errors import PerseError
 from perse.evaluation.distributions import PictureFeatures, frechet_distance, kernel_distance
@@ -66,8 +66,8 @@ def evaluate_interpolation(
 
     Returns:
         a dict for JSON: ``ppl`` (sum of LPIPS between neighbours), ``pdv`` (its variance), ``ppl_crossfade`` (of fading
-        one end's picture into the other's instead: ghosts, but an even path); for each reference
-        ``frechet`` and ``kernel``; the same by category; ``pictures``: how many were drawn.
+        one end's picture into the other's instead: ghosts, but an even path), and these by category; for each
+        reference ``frechet`` and ``kernel``; ``pictures``: how many were drawn.
 
     Raises:
         PerseError: no category has two learned looks, or the motion is empty.
@@ -75,7 +75,7 @@ def evaluate_interpolation(
     protocol = protocol or InterpolationProtocol()
     if len(motion) == 0:
         raise PerseError("there is no frame to draw looks in")
-    pairs = _pairs(avatar, protocol)
+    pairs = chosen_pairs(avatar, protocol)
     if not pairs:
         raise PerseError("no category of this avatar has two learned looks to go between")
     judge = Perceptual(device or avatar.device)
@@ -84,24 +84,20 @@ def evaluate_interpolation(
     poses = motion.select(rows)
     paths: dict[str, list[Tensor]] = {}
     fades: dict[str, list[Tensor]] = {}
-    found: dict[str, list[Tensor]] = {}
+    found: list[Tensor] = []
     for category, a, b in tqdm(pairs, desc="interpolate", unit="pair", disable=not progress, mininterval=1.0):
-        drawn = torch.stack(
-            [_draw(avatar, look, poses) for look in between(avatar, a, b, category, protocol.steps)]
-        )
+        looks = between(avatar, avatar.look_of(a.id), avatar.look_of(b.id), category, protocol.steps)
+        drawn = torch.stack([_draw(avatar, look, poses) for look in looks])
         paths.setdefault(category, []).append(_neighbours(judge, drawn))
         fades.setdefault(category, []).append(_neighbours(judge, _cross_fade(drawn)))
         if features is not None:
-            found.setdefault(category, []).append(features(drawn[1:-1].flatten(0, 1)))
+            found.append(features(drawn[1:-1].flatten(0, 1)))
     every_path, every_fade = (list(itertools.chain(*part.values())) for part in (paths, fades))
     result: dict[str, Any] = _smoothness(every_path, every_fade)
     result["per_category"] = {category: _smoothness(paths[category], fades[category]) for category in paths}
     result["pictures"] = sum(path.numel() + path.shape[0] for part in paths.values() for path in part)
-    everything = {category: torch.cat(part) for category, part in found.items()}
     for name, reference in (references or {}).items():
-        result |= _distances(name, torch.cat(list(everything.values())), reference)
-        for category, part in everything.items():
-            result["per_category"][category] |= _distances(name, part, reference)
+        result |= _distances(name, torch.cat(found), reference)
     return result
 
 
@@ -111,13 +107,16 @@ def between(avatar: Avatar, a: Look, b: Look, category: str, steps: int) -> Iter
         yield avatar.mix(a, b, k / (steps + 1), category)
 
 
-def _pairs(avatar: Avatar, protocol: InterpolationProtocol) -> list[tuple[str, Look, Look]]:
+def chosen_pairs(
+    avatar: Avatar, protocol: InterpolationProtocol
+) -> list[tuple[str, LearnedSubject, LearnedSubject]]:
+    """The pairs that the protocol's seed draws: category, and two subjects that show one look of it each."""
     pairs = []
     for category in CATEGORIES:
         learned = [s for s in avatar.subjects if [a.category for a in s.attributes] == [category]]
         every = list(itertools.combinations(learned, 2))
         chosen = random.Random(f"{protocol.seed}/{category}").sample(every, min(protocol.pairs, len(every)))
-        pairs += [(category, avatar.look_of(a.id), avatar.look_of(b.id)) for a, b in chosen]
+        pairs += [(category, a, b) for a, b in chosen]
     return pairs
 
 

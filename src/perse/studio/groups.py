@@ -35,8 +35,9 @@ class Group:
     lid: Tensor | None = None
     """[N, 2] how far ``closed_colors`` replaces ``colors`` as the left / right eye closes."""
     strands: Tensor | None = None
-    """[N, 4] three numbers in metres that tell a strand from others in every look of one seed (where it begins), and
-    the share of its length at which a Gaussian lies: what looks have in common. None: no strands."""
+    """[N, 4] what looks of one seed have in common: of hair, three numbers in metres that tell a strand from others
+    (where it begins) and the share of its length at which a Gaussian lies; of a solid part, which sheet it is of and
+    where on it, of cloth the place of the body below, and 0. None (or NaN): nothing is told."""
     extras: dict[str, Tensor] = field(default_factory=dict)
     """More values per Gaussian that edits need. The group "skin" has ``bald`` [N, 3] colours without hair,
     ``clean`` [N, 3] colours without brows and lashes, ``scalp`` [N] where hair grows, ``known`` [N] how much the

@@ -12,8 +12,8 @@ from perse.avatar import Codes
 from perse.avatar.fields import BasisField, Between
 from perse.avatar.start import HIDDEN_LOGIT, OFFSET, OPACITY, VISIBLE_LOGIT, Known, LayerStart
 from perse.dataset import CATEGORY_LABEL, LABEL_CODE, SubjectPoints
-from perse.training._correspond import Strands
-from perse.training._layers import Shown
+from perse.training._correspond import told_by
+from perse.training._layers import HAIRY, Shown
 from perse.training._surface import MIN_POINTS
 from perse.training.blends import STEPS
 
@@ -64,8 +64,9 @@ def solve_between(
     silent = [module.features(codes.z[slot]) for codes in quiet]
     for way in ways:
         linear = _linear(layer.known, way)
-        stranded = layer.strands is not None
-        shown = _shown(layer, name, way, linear) if stranded else _crossed(layer.known, way, linear)
+        # One's own clothes fade where a garment appears; other parts change into one another.
+        told = layer.strands is not None and (name in HAIRY or None not in way.ends)
+        shown = _shown(layer, name, way, linear) if told else _crossed(layer.known, way, linear)
         if shown is None:  # what one's own and another garment do must not leak into ways between others
             silent += [module.features(way.codes(weight).z[slot]) for weight in _weights_of(way, ways)]
             continue
@@ -96,7 +97,7 @@ def _shown(layer: LayerStart, name: str, way: Way, linear: Tensor) -> Tensor | N
     assert layer.strands is not None
     told = layer.strands.isfinite().all(1)
     strands = layer.strands[told].numpy().astype(float)
-    placed = Strands(cloud).place(strands[:, :3], strands[:, 3])
+    placed = told_by(cloud, name in HAIRY).place(strands[:, :3], strands[:, 3])
     points = layer.points
     common = Shown(
         points.means[told],
@@ -112,7 +113,10 @@ def _shown(layer: LayerStart, name: str, way: Way, linear: Tensor) -> Tensor | N
         if end is not None:
             fading = ~told & (end[:, OPACITY][:, 0] > HIDDEN_LOGIT)
             shown[fading, OPACITY] = VISIBLE_LOGIT + (HIDDEN_LOGIT - VISIBLE_LOGIT) * min(1.0, gone / GONE)
-    shown[told] = Shown.of(cloud, placed).values(common)
+    of_blend = Shown.of(cloud, placed).values(common)
+    if name not in HAIRY:  # a sheet that neither end has stays where they have it
+        of_blend = torch.where(torch.from_numpy(placed.there)[:, None], of_blend, linear[told])
+    shown[told] = of_blend
     return shown
 
 

@@ -1,15 +1,15 @@
 """One list of points for all looks of a part: where each look has them, so that blends of looks move points.
 
 A point of a strand is known by where its strand begins and by its share of the length, which a maker tells
-(`SubjectPoints.strands`): point i of short hair is point i of long hair, and a blend grows. Where nothing is told
-(the hair of a photo), points are sent to it by optimal transport. Where nobody tells anything (hats, clothes), looks
-share points where they lie near one another, two garments on the same shoulders, and what only one has grows out of
-the nearest that the other has: a hood out of a collar, a brim out of a band.
+(`SubjectPoints.strands`): point i of short hair is point i of long hair, and a blend grows. A point of hats or cloth
+is known by its place on its sheet (:mod:`._sheets`). Where nothing is told (the hair of a photo), points are sent to it
+by optimal transport. Where nobody tells anything, looks share points where they lie near one another, and what only
+one has grows out of the nearest that the other has.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from perse.dataset import SubjectPoints
+from perse.training._placed import Placed
+from perse.training._sheets import Sheets, settled
 from perse.training.thinning import finest_spacing
 
 Array = NDArray[np.float64]
@@ -41,29 +43,20 @@ SHARED = 1.5
 """Share of the spacing within which a look that tells no strands has a point of another's."""
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Where one look has the n common points."""
-
-    means: Array
-    """[n, 3] metres."""
-    source: Index
-    """[n] a Gaussian of the look's own that is there."""
-    there: NDArray[np.bool_]
-    """[n] whether the look shows the point."""
-
-
 def correspond(
-    clouds: list[SubjectPoints], budget: int, seed: int
+    clouds: list[SubjectPoints], budget: int, seed: int, hairy: bool = True
 ) -> tuple[list[Placed], torch.Tensor | None]:
     """Common points, about `budget` of them: where each look (none of them empty) has them, and, where looks tell
-    strands, on which strand they lie [n, 4]."""
+    strands or, of a part that is not `hairy`, places on sheets, which of them these are [n, 4]."""
     rng = np.random.default_rng([seed, 4])
-    strands = {i: Strands(cloud) for i, cloud in enumerate(clouds) if is_stranded(cloud)}
-    if not strands:
+    telling = [i for i, cloud in enumerate(clouds) if is_stranded(cloud)]
+    if not telling:
         return _shared([_positions(cloud) for cloud in clouds], budget, rng), None
+    strands = {i: told_by(clouds[i], hairy) for i in telling}
     begins, along = _common_strands(list(strands.values()), budget, rng)
     placed = {i: look.place(begins, along) for i, look in strands.items()}
+    if not hairy:
+        placed = dict(zip(placed, settled(list(placed.values()))))
     told = torch.from_numpy(np.concatenate([begins, along[:, None]], 1)).float()
     known = list(placed.values())
     for i in (i for i in range(len(clouds)) if i not in strands):
@@ -98,6 +91,11 @@ def _positions(cloud: SubjectPoints) -> Array:
 def is_stranded(cloud: SubjectPoints) -> bool:
     """Whether most of a look is told by strands."""
     return float(cloud.strands.isfinite().all(1).float().mean()) > STRANDED
+
+
+def told_by(cloud: SubjectPoints, hairy: bool) -> Strands | Sheets:
+    """What a look tells, to be asked for the places of others."""
+    return Strands(cloud) if hairy else Sheets(cloud)
 
 
 class Strands:
@@ -136,7 +134,9 @@ class Strands:
         return Placed(means, self._rows[near], distance < FAR_ROOT)
 
 
-def _common_strands(looks: list[Strands], budget: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _common_strands(
+    looks: Sequence[Strands | Sheets], budget: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Beginnings and shares of about `budget` points that together cover every look, the most spread one first.
 
     A look of half the size is covered twice as finely: a crop made of the points of long hair alone, few strands of
@@ -144,13 +144,14 @@ def _common_strands(looks: list[Strands], budget: int, rng: np.random.Generator)
     """
     sizes = np.array([float(np.prod(look.points()[0].std(0) + 1e-4)) ** (1 / 3) for look in looks])
     order = np.argsort(sizes)[::-1]
-    relative = [(looks[i], float(np.clip(sizes[i] / sizes.max(), FINEST, 1.0))) for i in order]
+    finest = FINEST if isinstance(looks[0], Strands) else 1.0  # sheets piled up at an edge leave nothing bare
+    relative = [(looks[i], float(np.clip(sizes[i] / sizes.max(), finest, 1.0))) for i in order]
     spacing = finest_spacing(lambda tried: len(_cover(relative, tried, rng)[1]), budget, (2e-4, 0.05), 9)
     return _cover(relative, spacing, rng)
 
 
 def _cover(
-    looks: list[tuple[Strands, float]], spacing: float, rng: np.random.Generator
+    looks: list[tuple[Strands | Sheets, float]], spacing: float, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     begins, along = np.zeros((0, 3)), np.zeros(0)
     for look, relative in looks:

@@ -25,7 +25,8 @@ from perse.avatar.start import (
 )
 from perse.dataset import LABEL_CODE, SubjectPoints
 from perse.head import PARTS, vertex_normals
-from perse.training._correspond import Placed, correspond
+from perse.training._correspond import correspond
+from perse.training._placed import Placed
 from perse.training._surface import MIN_POINTS, logit_of
 from perse.training._yields import Grid
 from perse.training.subjects import SHARES
@@ -74,6 +75,11 @@ def shape_of(scales: Tensor, labels: Tensor) -> Tensor:
     return torch.zeros_like(scales).scatter(1, order, shape)
 
 
+def is_hairy(cloud: SubjectPoints) -> bool:
+    """Whether a part (a cloud of one label) is made of strands."""
+    return len(cloud) > 0 and int(cloud.labels[0]) in [LABEL_CODE[n] for n in HAIRY]
+
+
 # ---- a layer ----------------------------------------------------------------------------------------------
 
 
@@ -97,7 +103,7 @@ def layer_of(
     share = APART[category]
     layer = _layer(context, subjects, clouds, others, round(budget * (1 - share)))
     apart = _layer(context, subjects, clouds, own, round(budget * share), fades=True)
-    if layer.strands is None:
+    if category not in HAIRY:
         for i in own:
             layer.known.values[i] = _faded(layer.known.values[others].mean(0))
     return _beside(layer, apart)
@@ -112,8 +118,10 @@ def _layer(
     fades: bool = False,
 ) -> LayerStart:
     """The points of those that are `shown`; the other subjects have none of them."""
-    placed, strands = correspond([clouds[i] for i in shown], budget, context.seed)
+    hairy = is_hairy(clouds[shown[0]])
+    placed, strands = correspond([clouds[i] for i in shown], budget, context.seed, hairy)
     some = [Shown.of(clouds[i], place) for i, place in zip(shown, placed)]
+    some = some if hairy else shapes_lent(some)
     points, common = _common(context, [clouds[i] for i in shown], placed, some)
     values = torch.zeros(len(clouds), len(points), VALUES)
     for i, look in zip(shown, some):
@@ -125,6 +133,27 @@ def _layer(
     for i in set(range(len(clouds))) - set(shown):
         values[i] = nothing
     return LayerStart(points, Known(subjects, values), strands)
+
+
+def shapes_lent(looks: list[Shown]) -> list[Shown]:
+    """The same looks; what one hides has the shape there that the others show: a growing hood keeps its round."""
+    there = torch.stack([look.there for look in looks])[..., None]
+    first = looks[0].quats
+    quats = torch.stack([_same_side(look.quats, first) for look in looks])
+    log_scales = torch.stack([look.log_scales for look in looks])
+    count = there.sum(0).clamp_min(1)
+    mean_quats, mean_scales = ((values * there).sum(0) / count for values in (quats, log_scales))
+    return [
+        Shown(
+            look.means,
+            torch.where(shown, look.quats, mean_quats),
+            torch.where(shown, look.log_scales, mean_scales),
+            look.colors,
+            look.weights,
+            look.there,
+        )
+        for look, shown in zip(looks, there)
+    ]
 
 
 def _faded(values: Tensor) -> Tensor:
@@ -193,7 +222,7 @@ class Shown:
 def _slim(scales: Tensor, own: SubjectPoints) -> Tensor:
     """Scales [n, 3], pieces of strands at most `LONGER` times as long and `WIDER` times as wide as the maker has them:
     between locks there is air, and a curl is not a ball."""
-    told = own.strands.isfinite().all(1, keepdim=True)
+    told = own.strands.isfinite().all(1, keepdim=True) & is_hairy(own)
     longest = own.scales.amax(1, keepdim=True)
     limit = torch.where(own.scales == longest, LONGER * longest, WIDER * own.scales)
     return torch.where(told, torch.minimum(scales, limit), scales)

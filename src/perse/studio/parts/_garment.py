@@ -176,6 +176,7 @@ def drape(sitter: Sitter, edge: Edge, cloth: Cloth, seed: int, detail: float) ->
         colors=tensor(np.clip(sum(colours), 0, 1)),
         labels=torch.full((len(face),), label_code("clothes"), dtype=torch.uint8),
         weights=tensor(body_weights(sitter, face, bary)),
+        strands=tensor(np.c_[roots.template, np.zeros(len(face))]),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,13 +63,37 @@ class Sheet:
     """Sigma of a disc in grid cells."""
     keep: NDArray[np.bool_] | None = None
     """[U, V] which cells are drawn; all unless given."""
+    name: str = ""
+    """What it is in every look: cells of one name and place belong together. Without a name none is told."""
+
+
+WIDTH, HEIGHT = 0.4, 0.1
+"""Metres that a sheet's columns and rows are told to span, about those of a collar or a crown."""
+
+
+def named(name: str, sheets: Sheet | Sequence[Sheet]) -> list[Sheet]:
+    """Sheets that are known in every look by what they are and by their order."""
+    sheets = [sheets] if isinstance(sheets, Sheet) else sheets
+    return [replace(sheet, name=f"{name} {i}") for i, sheet in enumerate(sheets)]
+
+
+def cells(sheet: Sheet) -> Array:
+    """[U, V, 4] where on which sheet its cells lie, for :attr:`Group.strands`; NaN without a name."""
+    rows, columns = sheet.points.shape[:2]
+    told = np.full((rows, columns, 4), np.nan)
+    if sheet.name:
+        told[..., 0] = 1 + zlib.crc32(sheet.name.encode()) % 4096
+        told[..., 1] = np.arange(columns) / columns * WIDTH
+        told[..., 2] = np.arange(rows)[:, None] / rows * HEIGHT
+        told[..., 3] = 0
+    return told
 
 
 def lit(
     sitter: Sitter, sheets: Sequence[Sheet], label: str, weights: Callable[[Array], Array] | None = None
 ) -> Skinned:
     """Discs of sheets in the photo's light; they follow the neck unless ``weights`` (points to [N, 5]) says else."""
-    means, quats, scales, colours, opacities = [], [], [], [], []
+    means, quats, scales, colours, opacities, told = [], [], [], [], [], []
     for sheet in sheets:
         keep = slice(None) if sheet.keep is None else sheet.keep.ravel()
         du, dv = (tangent[keep] for tangent in _tangents(sheet))
@@ -87,6 +112,7 @@ def lit(
         scales.append(s)
         colours.append(tensor(colour_of(sitter, normal, albedo, shade, sheet.material)))
         opacities.append(torch.full((len(flat),), sheet.material.opacity))
+        told.append(cells(sheet).reshape(-1, 4)[keep])
     points = np.concatenate(means)
     return Skinned(
         means=tensor(points),
@@ -96,6 +122,7 @@ def lit(
         colors=torch.cat(colours).clamp(0, 1),
         labels=torch.full((len(points),), label_code(label), dtype=torch.uint8),
         weights=tensor(joint_weights(len(points), NECK) if weights is None else weights(points)),
+        strands=tensor(np.concatenate(told)),
     )
 
 

@@ -11,7 +11,7 @@ from perse.studio.parts._garment_kinds import ClothesParams, params_from
 from perse.studio.parts._jackets import lapels, tie
 from perse.studio.parts._shade import shade_skin
 from perse.studio.parts._sitter import Sitter
-from perse.studio.parts._surface import Sheet, density_of, lit
+from perse.studio.parts._surface import Sheet, density_of, lit, named
 from perse.studio.puppet import Puppet
 
 __all__ = ["ClothesParams", "apply", "build", "params_from"]
@@ -54,23 +54,24 @@ def _collars(sitter: Sitter, params: ClothesParams, seed: int, detail: float) ->
     above = Tailor(sitter, params, params.over, params.thickness + 0.0035, seed, detail) if opened else below
     sheets: list[Sheet] = []
     if params.band > 0.001:
-        sheets += band(below, params.band)
+        sheets += named("band", band(below, params.band))
     if params.hem > 0.0003:
-        sheets += binding(below, params.hem)
+        sheets += named("binding", binding(below, params.hem))
     if params.turtle > 0.002:
-        sheets += turtle(below, params.turtle)
+        sheets += named("turtle", turtle(below, params.turtle))
     if params.leaves > 0.05:
-        sheets += leaves(below, params.leaves)
+        sheets += named("leaves", leaves(below, params.leaves))
     if params.placket > 0.005:
-        sheets += placket(below, params.placket)
+        sheets += named("placket", placket(below, params.placket))
     if params.tie > 0.03:
-        sheets += tie(below, params.tie_fabric, params.tie)
+        sheets += named("tie", tie(below, params.tie_fabric, params.tie))
     if params.hood > 0.05:
-        sheets += hood(below, params.hood)
+        sheets += named("hood", hood(below, params.hood))
     if params.ruffle > 0.002:
-        sheets += ruffle(below, params.ruffle)
+        sheets += named("ruffle", ruffle(below, params.ruffle))
     if params.lapel > 0.002:
-        sheets += lapels(above, params.lapel, params.notch, params.stand, 0.006 * params.leaves)
+        lapel = lapels(above, params.lapel, params.notch, params.stand, 0.006 * params.leaves)
+        sheets += named("lapels", lapel)
     if params.scarf > 0.002:
-        sheets += scarf(replace(below, fabric=params), params.scarf)
+        sheets += named("scarf", scarf(replace(below, fabric=params), params.scarf))
     return sheets

@@ -7,7 +7,7 @@ pendulum would be a joint that the head model has not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,16 @@ from perse.studio.parts._colours import RGB
 from perse.studio.parts._params import Params
 from perse.studio.parts._shade import shade_skin
 from perse.studio.parts._sitter import Array, Sitter, smoothstep, unit
-from perse.studio.parts._surface import METAL, Material, Sheet, density_of, ellipsoid_sheet, lit, tube_sheet
+from perse.studio.parts._surface import (
+    METAL,
+    Material,
+    Sheet,
+    density_of,
+    ellipsoid_sheet,
+    lit,
+    named,
+    tube_sheet,
+)
 from perse.studio.parts._worn import ear_lobe, ear_vertices, tuck_hair
 from perse.studio.puppet import Puppet
 
@@ -122,7 +131,7 @@ def build(puppet: Puppet, params: EarringParams, seed: int, detail: float = 1.0)
     sheets: list[Sheet] = []
     for side in (1, -1):
         jeweller = _Jeweller(sitter, params, side, seed, detail)
-        sheets += jeweller.sheets()
+        sheets += [replace(sheet, name=f"{sheet.name} {side}") for sheet in jeweller.sheets()]
     group = lit(sitter, sheets, "earrings")
     puppet.add(GROUP, group)
     shade_skin(sitter, density_of(group, cell=0.004), strength=0.10, darkest=0.7)
@@ -150,22 +159,22 @@ class _Jeweller:
         params = self.params
         found: list[Sheet] = []
         if params.hoop > 0.001:
-            found.append(self._hoop())
+            found += named("hoop", self._hoop())
         if params.stud > 0.0004:
-            found += self._stud()
+            found += named("stud", self._stud())
         end = self.hook + np.array([self.side * 0.002, -params.chain, 0.0])
         if params.chain > 0.002:
-            found.append(self._chain(self.hook, end))
+            found += named("chain", self._chain(self.hook, end))
         if params.fan > 0.002:
-            found += self._fan(end)
+            found += named("fan", self._fan(end))
         elif params.drop > 0.0005:
-            found.append(self._drop(end, params.drop))
+            found += named("drop", self._drop(end, params.drop))
         if params.tassel > 0.002:
-            found += self._tassel(end)
+            found += named("tassel", self._tassel(end))
         if params.feather > 0.004:
-            found += self._feather(end)
+            found += named("feather", self._feather(end))
         if params.cuff > 0.001:
-            found.append(self._cuff())
+            found += named("cuff", self._cuff())
         return found
 
     def _hoop(self) -> Sheet:

@@ -12,7 +12,7 @@ from perse.studio.parts._hat_seat import Seat
 from perse.studio.parts._hat_shape import Crown, HatParams, HatShape
 from perse.studio.parts._shade import shade_hair, shade_skin
 from perse.studio.parts._sitter import Array, Sitter, smoothstep, unit
-from perse.studio.parts._surface import MATT, Material, Sheet, density_of, ellipsoid_sheet, lit, tube
+from perse.studio.parts._surface import MATT, Material, Sheet, density_of, ellipsoid_sheet, lit, named, tube
 from perse.studio.parts._worn import at_angle
 from perse.studio.puppet import Puppet
 
@@ -31,9 +31,9 @@ def build(puppet: Puppet, params: HatParams, seed: int, detail: float = 1.0) -> 
     sitter = Sitter(puppet)
     seat = Seat(sitter, params.front, params.back)
     shape = HatShape(seat, params, max(16, round(112 * detail)), max(24, round(288 * detail)))
-    sheets = [_crown(shape, seed), _edge_strip(shape)]
+    sheets = [*named("crown", _crown(shape, seed)), *named("edge", _edge_strip(shape))]
     if max(params.brim, params.visor) > 0.001:
-        sheets.append(_brim(shape, seed))
+        sheets += named("brim", _brim(shape, seed))
     sheets += _trimmings(shape, sitter, seed, detail)
     seat.press_hair(puppet, _open_above(shape))
     group = lit(sitter, sheets, "hat")
@@ -177,13 +177,12 @@ def _trimmings(shape: HatShape, sitter: Sitter, seed: int, detail: float) -> lis
     many = max(10, round(30 * detail))
     if params.button > 0:
         radii = params.button * np.array([1.0, 0.5, 1.0])
-        sheets.append(
-            ellipsoid_sheet(top, radii, params.colour * 0.95, many, 2 * many, material=material(params))
-        )
+        button = ellipsoid_sheet(top, radii, params.colour * 0.95, many, 2 * many, material=material(params))
+        sheets += named("button", button)
     if params.pompom > 0:
-        sheets.append(_pompom(top + seat.up * 0.72 * params.pompom, params, seed, detail))
+        sheets += named("pompom", _pompom(top + seat.up * 0.72 * params.pompom, params, seed, detail))
     if params.knot > 0:
-        sheets += _knot(shape, sitter, seed, detail)
+        sheets += named("knot", _knot(shape, sitter, seed, detail))
     return sheets
 
 

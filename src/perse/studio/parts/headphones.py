@@ -24,6 +24,7 @@ from perse.studio.parts._surface import (
     ellipsoid_sheet,
     joint_weights,
     lit,
+    named,
     tube,
     tube_sheet,
 )
@@ -79,16 +80,16 @@ def build(puppet: Puppet, params: HeadphoneParams, seed: int, detail: float = 1.
     if params.bud > 0.001:
         tuck_hair(sitter, min(params.bud / 0.006, 1.0))
         for side in (1, -1):
-            sheets += _bud(sitter, params, side, detail)
+            sheets += named(f"bud {side}", _bud(sitter, params, side, detail))
     if params.collar > 0.0005:
-        sheets += _collar(sitter, params, detail)
+        sheets += named("collar", _collar(sitter, params, detail))
     if params.cup > 0.004:
         seat = Seat(sitter, params)
-        sheets += _arch(seat, params, detail)
+        sheets += named("arch", _arch(seat, params, detail))
         for side in (1, -1):
-            sheets += _cup(seat, params, side, detail)
+            sheets += named(f"cup {side}", _cup(seat, params, side, detail))
         if params.microphone > 0.02:
-            sheets += _microphone(sitter, seat, params, detail)
+            sheets += named("microphone", _microphone(sitter, seat, params, detail))
         seat.press_hair(puppet, params)
     group = lit(sitter, sheets, "headphones", lambda points: _weights(sitter, points))
     puppet.add(GROUP, group)
