@@ -51,7 +51,7 @@ class InterpolationConfig:
 
     pairs_a_subject: int = 2
     """Others of its category that each subject is paired with (40 in the paper)."""
-    alphas_a_pair: int = 1
+    alphas_a_pair: int = 2
     """Looks between the two of a pair: 1 to 5 of the sixths."""
     frames: int = 6
     """Training frames of the motion in which blends are shown."""
@@ -83,7 +83,7 @@ class InterpolationConfig:
 
 
 PRESETS = {
-    "tiny": InterpolationConfig(pairs_a_subject=1, frames=2, steps=10, directions=2),
+    "tiny": InterpolationConfig(pairs_a_subject=1, alphas_a_pair=1, frames=2, steps=10, directions=2),
     "demo": InterpolationConfig(),
     "full": InterpolationConfig(pairs_a_subject=40, alphas_a_pair=5, frames=40, steps=8000, directions=24),
     "paper": InterpolationConfig(
