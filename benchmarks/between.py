@@ -10,7 +10,6 @@ exact morph says what is to be had.
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +31,9 @@ from perse.evaluation import (
     PictureFeatures,
     between,
     chosen_pairs,
+    evenly,
     frechet_distance,
+    neighbour_distances,
     path_length,
     path_variance,
 )
@@ -109,9 +110,7 @@ def figures(
 ) -> dict[str, Any]:
     """Of one row: means over pairs and poses."""
     judge = Perceptual("cpu")
-    steps = [
-        torch.stack([judge(one, next_) for one, next_ in itertools.pairwise(way)], -1).cpu() for way in ways
-    ]
+    steps = [neighbour_distances(judge, way) for way in ways]
     row: dict[str, Any] = {
         "ppl": float(torch.cat([path_length(s) for s in steps]).mean()),
         "100 pdv": 100 * float(torch.cat([path_variance(s) for s in steps]).mean()),
@@ -119,8 +118,7 @@ def figures(
     if unseen is not None:
         features = PictureFeatures()(torch.cat([way[1:-1].flatten(0, 1) for way in ways]))
         count = min(len(features), len(unseen))
-        mine, theirs = (x[torch.linspace(0, len(x) - 1, count).round().long()] for x in (features, unseen))
-        row["frechet"] = frechet_distance(mine, theirs)
+        row["frechet"] = frechet_distance(evenly(features, count), evenly(unseen, count))
     apart: dict[str, list[float]] = {}
     for (category, _, _), way, true in zip(pairs, ways, truth):
         lpips = judge(way[1:-1].flatten(0, 1), true[1:-1].flatten(0, 1))

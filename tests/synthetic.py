@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -187,6 +188,23 @@ class Body:
         mass = image[..., 3:].clone()
         mass[..., 0] += 1 - alpha
         return Frame(to_uint8(image[..., :3]), to_uint8(alpha), mass.argmax(-1).to(torch.uint8))
+
+
+def grey_points(label: str, means: np.ndarray, strands: np.ndarray) -> SubjectPoints:
+    """A maker's points of one part at `means` [N, 3], told by `strands` [N, 4]; small, grey, carried by the head."""
+    count = len(means)
+    return SubjectPoints(
+        means=torch.from_numpy(means).float(),
+        quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        scales=torch.full((count, 3), 1e-3),
+        opacities=torch.ones(count),
+        colors=torch.full((count, 3), 0.5),
+        labels=torch.full((count,), LABEL_CODE[label], dtype=torch.uint8),
+        face=torch.full((count,), -1),
+        bary=torch.zeros(count, 3),
+        weights=torch.tensor([0.0, 1, 0, 0, 0]).repeat(count, 1),
+        strands=torch.from_numpy(strands).float(),
+    )
 
 
 def make_dataset(

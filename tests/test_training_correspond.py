@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from perse.avatar.start import OFFSET, OPACITY, SCALE, Known
-from perse.dataset import LABEL_CODE, SubjectPoints
+from perse.dataset import SubjectPoints
 from perse.training._between_start import Way, _beyond, _crossed, _weights_of
 from perse.training._correspond import Strands, correspond, pair_up
 from perse.training._yields import Grid
-from synthetic import small_model
+from synthetic import grey_points, small_model
 
 
 def hair(length: float, strands: int = 300, pieces: int = 12) -> SubjectPoints:
@@ -25,20 +25,8 @@ def hair(length: float, strands: int = 300, pieces: int = 12) -> SubjectPoints:
     ]
     along = (np.arange(pieces) + 0.5) / pieces
     means = begins[:, None] - np.array([0, length, 0]) * along[None, :, None]
-    count = strands * pieces
     told = np.concatenate([np.repeat(begins, pieces, 0), np.tile(along, strands)[:, None]], 1)
-    return SubjectPoints(
-        means=torch.from_numpy(means.reshape(-1, 3)).float(),
-        quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
-        scales=torch.full((count, 3), 1e-3),
-        opacities=torch.ones(count),
-        colors=torch.full((count, 3), 0.5),
-        labels=torch.full((count,), LABEL_CODE["hair"], dtype=torch.uint8),
-        face=torch.full((count,), -1),
-        bary=torch.zeros(count, 3),
-        weights=torch.tensor([0.0, 1, 0, 0, 0]).repeat(count, 1),
-        strands=torch.from_numpy(told).float(),
-    )
+    return grey_points("hair", means.reshape(-1, 3), told)
 
 
 def test_a_blend_of_strands_grows() -> None:

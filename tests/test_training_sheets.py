@@ -12,6 +12,7 @@ from perse.studio.puppet import Puppet
 from perse.training._correspond import correspond
 from perse.training._layers import Shown, shapes_lent
 from perse.training._sheets import BESIDE, Sheets
+from synthetic import grey_points
 from test_studio_parts import plain_puppet
 
 STEP = 0.002
@@ -27,19 +28,7 @@ def cloth(edge: float, collar: float = 0.0) -> SubjectPoints:
         up = np.stack([x, edge + share * collar, 0 * x + 0.003], -1).reshape(-1, 3)
         places = np.stack([0 * x + 77, x, share * 0.1, 0 * x], -1).reshape(-1, 4)
         body, told = np.concatenate([body, up]), np.concatenate([told, places])
-    count = len(body)
-    return SubjectPoints(
-        means=torch.from_numpy(body).float(),
-        quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
-        scales=torch.full((count, 3), 1e-3),
-        opacities=torch.ones(count),
-        colors=torch.full((count, 3), 0.5),
-        labels=torch.full((count,), LABEL_CODE["clothes"], dtype=torch.uint8),
-        face=torch.full((count,), -1),
-        bary=torch.zeros(count, 3),
-        weights=torch.tensor([0.0, 1, 0, 0, 0]).repeat(count, 1),
-        strands=torch.from_numpy(told).float(),
-    )
+    return grey_points("clothes", body, told)
 
 
 def half_way(*looks: SubjectPoints) -> tuple[np.ndarray, torch.Tensor]:

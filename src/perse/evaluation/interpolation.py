@@ -88,8 +88,8 @@ def evaluate_interpolation(
     for category, a, b in tqdm(pairs, desc="interpolate", unit="pair", disable=not progress, mininterval=1.0):
         looks = between(avatar, avatar.look_of(a.id), avatar.look_of(b.id), category, protocol.steps)
         drawn = torch.stack([_draw(avatar, look, poses) for look in looks])
-        paths.setdefault(category, []).append(_neighbours(judge, drawn))
-        fades.setdefault(category, []).append(_neighbours(judge, _cross_fade(drawn)))
+        paths.setdefault(category, []).append(neighbour_distances(judge, drawn))
+        fades.setdefault(category, []).append(neighbour_distances(judge, _cross_fade(drawn)))
         if features is not None:
             found.append(features(drawn[1:-1].flatten(0, 1)))
     every_path, every_fade = (list(itertools.chain(*part.values())) for part in (paths, fades))
@@ -125,7 +125,7 @@ def _draw(avatar: Avatar, look: Look, poses: Motion) -> Tensor:
     return avatar.render(look, poses.expr, poses.pose, poses.camera(avatar.camera)).cpu()
 
 
-def _neighbours(judge: Perceptual, drawn: Tensor) -> Tensor:
+def neighbour_distances(judge: Perceptual, drawn: Tensor) -> Tensor:
     """Perceptual distances between neighbours on a path drawn as [K, F, H, W, 3]: [F, K - 1]."""
     steps = [judge(before, after).cpu() for before, after in itertools.pairwise(drawn)]
     return torch.stack(steps, -1)
@@ -151,7 +151,7 @@ def _smoothness(paths: list[Tensor], fades: list[Tensor]) -> dict[str, Any]:
 def _distances(name: str, features: Tensor, reference: Tensor) -> dict[str, Any]:
     """Of equal numbers of pictures, since the Frechet distance depends on them."""
     count = min(len(features), len(reference))
-    mine, theirs = (_spread(rows, count) for rows in (features, reference))
+    mine, theirs = (evenly(rows, count) for rows in (features, reference))
     return {
         f"frechet_{name}": frechet_distance(mine, theirs),
         f"kernel_{name}": kernel_distance(features, reference),
@@ -159,5 +159,6 @@ def _distances(name: str, features: Tensor, reference: Tensor) -> dict[str, Any]
     }
 
 
-def _spread(rows: Tensor, count: int) -> Tensor:
+def evenly(rows: Tensor, count: int) -> Tensor:
+    """`count` of the rows, evenly spread."""
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()]

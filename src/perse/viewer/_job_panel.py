@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from perse.errors import PerseError
@@ -18,7 +19,7 @@ LOOK_SECONDS = 1.0
 """How often a job is looked at."""
 
 
-class JobPanel:
+class JobPanel(ABC):
     """Starts one job at a time, says how far it is, stops it."""
 
     words: Words
@@ -65,13 +66,15 @@ class JobPanel:
         self.button.on_click(self.start)
         self._stop.on_click(self.stop)
 
+    @abstractmethod
     def _make(self) -> Job:
         """The job. PerseError, shown to the user, where something lacks."""
-        raise NotImplementedError
 
     def _look(self, job: Any) -> None:
         """Look at what it has made so far."""
+        return
 
+    @abstractmethod
     def _finish(self, job: Any) -> None:
         """Do something with what it has made."""
 
